@@ -1,10 +1,10 @@
 """
-How many computations does a herd cause, and how long does anybody wait?
+How many computations does a herd cause, and how long do callers wait?
 
     make bench-stampede                         # or: python benchmarks/bench_stampede.py [--only herd] ...
 
 The server runs on this machine. In each round of the section "herd" all callers of all processes call at the same
-moment, and the computation sleeps. "cold": nobody has used the key before. "invalidated": the value was there, what it
+moment, and the computation sleeps. "cold": the key was never used before. "invalidated": the value was there, what it
 stands for has changed, and `invalidate()` has returned, just before the callers are let go; who is served the old value
 then is counted as stale. Computations are counted in shared memory, latencies from the call to its return. Contenders
 take turns in random order, and each has a first round that is not counted. The peers have fewer rounds: 800 callers who

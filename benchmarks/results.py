@@ -82,7 +82,7 @@ def judge(what: str, asked: float, quotients: Iterable[float] | None, *, least: 
 
         quotients: One for each round; None if one of the two is not installed.
 
-        least: Whether the median is to be as much at least, and not at most.
+        least: Whether the median has to be as much at least, and not at most.
     """
     asks = f"{what:72}{asked:7.2f}"
     if quotients is None:
@@ -95,7 +95,7 @@ def judge(what: str, asked: float, quotients: Iterable[float] | None, *, least: 
 
 
 def record(path: Path | None, section: str, found: Mapping[str, Any]) -> None:
-    """Write a section of the file, if there is to be one; the other sections stay."""
+    """Write a section of the file, if there is one; the other sections stay."""
     if path is None:
         return
     known = json.loads(path.read_text()) if path.exists() else {}

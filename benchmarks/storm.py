@@ -19,7 +19,7 @@ nothing.
 
 With --audit cachedeco audits a share of its hits. "accused" are those that it has reported though every write was
 announced: 0 where no invalidation is lost, and with an outbox where AUDIT_SECONDS is longer than any delivery takes.
-With --hide one write in so many is of a row of its own, and is announced to nobody: each audit of such a row has to
+With --hide one write in so many is of a row of its own, and is not announced: each audit of such a row has to
 report it, and each of these rows has to be reported.
 """
 

@@ -10,7 +10,7 @@ by threads, by tasks that are cancelled, and in its main thread under a timer wh
 milliseconds: single calls, calls inside calls, and bulk calls. In all lines of cachedeco "foreign" (another row's or
 tenant's value), "stale" (older than acknowledged before the read began), "stuck" (old when all is over), "raised" (also
 a signal's exception in another thread), "swallowed" (a signal's exception that never reached the caller), "waited" (for
-a lease that nobody holds) and "failed" (a command that the log says has failed, where the server is up) must be 0, and
+a lease that is not held) and "failed" (a command that the log says has failed, where the server is up) must be 0, and
 nothing may be left behind. Counted apart are signals whose exception a client or Python's library has swallowed in its
 own code ("elsewhere"), and those that fell into a `__del__`, whose exceptions Python prints and drops ("unraisable").
 Ends with 1 where a number is wrong, or where the control has served nothing wrong.

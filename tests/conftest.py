@@ -99,7 +99,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """
     Make the table of the database cache beside those of the models.
 
-    Content types and permissions, which nobody here asks for, are not made anew each time that a test has emptied the
+    Content types and permissions, which no test here asks for, are not made anew each time that a test has emptied the
     tables.
     """
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")

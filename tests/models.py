@@ -64,11 +64,11 @@ class UuidThing(models.Model):
         return self.name
 
 
-# --- what tests/dependencies depends on: nobody else does, as a model is watched for as long as the process lives ---
+# --- what tests/dependencies depends on: nothing else does, as a model is watched for as long as the process lives ---
 
 
 class League(models.Model):
-    """What a team plays in; its own rows are watched by nobody."""
+    """What a team plays in; its own rows are not watched."""
 
     name = models.CharField(max_length=100)
 
@@ -78,7 +78,7 @@ class League(models.Model):
 
 
 class Squad(models.Model):
-    """A plain model, of which bulk writes tell nobody."""
+    """A plain model, of which bulk writes send no signal."""
 
     name = models.CharField(max_length=100)
     league = models.ForeignKey(League, null=True, on_delete=models.SET_NULL, related_name="squads")
@@ -195,7 +195,7 @@ class SquadView(models.Model):
     name = models.CharField(max_length=100)
 
     class Meta:
-        """Leave the view to whom it belongs."""
+        """Leave the view to its owner."""
 
         managed = False
         db_table = "tests_squadview"
@@ -211,7 +211,7 @@ class SquadTotal(models.Model):
     total = models.IntegerField()
 
     class Meta:
-        """Leave the view to whom it belongs."""
+        """Leave the view to its owner."""
 
         managed = False
         db_table = "tests_squadtotal"

@@ -1,1 +1,1 @@
-"""The parts of bench_stampede.py: processes full of callers, whom they call, and what is asked of them."""
+"""The parts of bench_stampede.py: processes full of callers, the functions that they call, and what is measured."""

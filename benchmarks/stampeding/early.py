@@ -3,7 +3,7 @@ How many computations does an expiry cause where callers refresh early, at rando
 
 Simulated by a clock that stands still between calls: one entry, calls at random moments, and nothing that the machine
 does counts. Without a lease only the decision of each call is cachedeco's, and who decides to refresh does. "As it is"
-is cachedeco as it runs, on a cache in memory: who calls while somebody computes does so from another thread.
+is cachedeco as it runs, on a cache in memory: a call during a computation comes from another thread.
 """
 
 import random

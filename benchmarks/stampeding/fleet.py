@@ -49,7 +49,7 @@ class Fleet:
     """
     So many processes of so many threads each, connected to one server.
 
-    A round is `park()`, `release()`, `collect()`. In between, all callers stand still: whatever is done then comes
+    A round is `park()`, `release()`, `collect()`. In between, all callers stand still: all that is done then comes
     before the calls.
     """
 
@@ -110,7 +110,7 @@ class Fleet:
         process.join()
 
     def renew(self) -> None:
-        """Replace every process, whatever it hangs in."""
+        """Replace every process, also one that hangs."""
         self.__exit__()
         self.__enter__()
 

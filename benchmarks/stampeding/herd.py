@@ -1,4 +1,4 @@
-"""How many computations does a herd cause, and how long does anybody wait?"""
+"""How many computations does a herd cause, and how long do callers wait?"""
 
 import random
 from collections import Counter

@@ -1,7 +1,7 @@
 """
 A fresh process that looks at what a storm has left: rows that stay old, and what a slow reader can still do.
 
-The slow reader is the one race that every delete loses, brought about step by step: it reads a row, somebody writes
+The slow reader is the one race that every delete loses, brought about step by step: it reads a row, a writer writes
 the row and invalidates it, and then the reader stores what it has read.
 """
 
@@ -39,7 +39,7 @@ def slow_reader_leaves_old(board: Board, writer: Writer, contender: Contender, r
         began.set()
         written.wait(LONGEST_STEP_SECONDS)
 
-    writer.write(row)  # whatever is stored is old now: the next read computes
+    writer.write(row)  # all that is stored is old now: the next read computes
     contender.computation.hold = hold
     reader = Thread(target=read)
     reader.start()

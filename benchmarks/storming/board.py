@@ -55,7 +55,7 @@ class Board:
     # --- what was acknowledged ---
 
     def acknowledge(self, writer: int, row: int, version: int) -> None:
-        """Tell that a version is committed, and that whoever wrote it was told so. A writer's own versions grow."""
+        """Tell that a version is committed, and that its writer was told so. A writer's own versions grow."""
         self._times[row * VERSIONS + version % VERSIONS] = monotonic()
         self._versions[row * self.plan.writers + writer] = version  # after its time, which readers look up by it
 

@@ -21,13 +21,13 @@ from benchmarks.storming.scenarios import SCENARIOS, Scenario
 from tests.support.postgres import DATABASE, USER, PostgreSQL
 from tests.support.servers import HOST, Memcached, Redis
 
-# Seconds that clients wait for the cache. Loopback answers in well under a millisecond, so that whoever meets a server
-# that does not answer can give up soon. Where every server answers, nothing is to be lost because the machine is busy.
+# What clients wait for the cache. Loopback answers in well under a millisecond, so that a client can give up soon on a
+# server that does not answer. Where every server answers, nothing may be lost because the machine is busy.
 IMPATIENT_SECONDS = 0.2
 PATIENT_SECONDS = 10.0
 # Seconds of calm after each fault; no read may be stale in it, once all that was lost has been replayed.
 CALM_SECONDS = 1.0
-# The controls that are to be installed, and what is imported of them.
+# The controls that have to be installed, and what is imported of them.
 MODULES = {"django-cache-memoize": "cache_memoize", "dogpile.cache": "dogpile"}
 
 
@@ -72,7 +72,7 @@ class Result:
     seconds: float
     count: Count
     writes: int
-    lost: int  #: invalidations that the cache has not acknowledged; cachedeco's alone, as nobody else notices
+    lost: int  #: invalidations that the cache has not acknowledged; cachedeco's alone, as no other notices
     killed: int  #: writers
     failed_writes: int  #: exceptions that reached a writer
     stuck: int  #: rows that were old still in the end

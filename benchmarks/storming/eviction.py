@@ -1,4 +1,4 @@
-"""Keys dropped at random from a real server, as one does that needs the room: entries, tokens, whatever is there."""
+"""Keys dropped at random from a real server, as one does that needs the room: entries, tokens, all that is there."""
 
 import socket
 from io import BufferedRWPair

@@ -83,7 +83,7 @@ def cache_settings(plan: Plan) -> dict[str, Any]:
         options = {"socket_connect_timeout": plan.patience, "socket_timeout": plan.patience}
     else:
         name = "django.core.cache.backends.redis.RedisCache"
-        # redis-py would send a command that was not answered once more: the very token that is to be fresh.
+        # redis-py would send a command that was not answered once more: the very token that has to be fresh.
         options = {"socket_connect_timeout": plan.patience, "socket_timeout": plan.patience, "retry": None}
     return {"BACKEND": name, "LOCATION": plan.cache_location, "OPTIONS": options}
 
@@ -100,7 +100,7 @@ def configure(plan: Plan) -> None:
         DATABASES={"default": plan.database},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=["cachedeco", *outbox],
-        # Lost invalidations are counted; in a storm nobody reads of each.
+        # Lost invalidations are counted; a storm does not log each.
         LOGGING={"version": 1, "loggers": {"cachedeco": {"level": "CRITICAL"}, "dogpile": {"level": "CRITICAL"}}},
         SECRET_KEY="only for the storm",  # noqa: S106 -- it protects nothing
         USE_TZ=True,

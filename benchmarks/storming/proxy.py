@@ -25,7 +25,7 @@ class Trouble:
     lose: float = 0.0  #: a request is carried out, its answer vanishes, and the connection is closed
     cut: float = 0.0  #: the first half of an answer arrives, and the connection is closed
     garble: float = 0.0  #: noise arrives in place of an answer, and the connection is closed
-    delay: float = 0.0  #: a request or an answer arrives late, even where nobody waits for it any more
+    delay: float = 0.0  #: a request or an answer arrives late, even where no client waits for it any more
     seconds: float = 0.1  #: the longest delay
 
 

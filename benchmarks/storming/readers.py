@@ -115,14 +115,14 @@ class Reader:
 
     @contextmanager
     def _judging(self, count: Count, row: int) -> Iterator[Callable[[int], None]]:
-        """Give what is to be told the version found; count it if it is older than what was acknowledged before."""
+        """Give what is told the version found; count it if it is older than what was acknowledged before."""
         expected = self._board.acknowledged(row)
         # After the other: what was acknowledged in calm weather has been delivered, or was replayed.
         calm = self._board.is_calm
         told: list[int] = []
         try:
             yield told.append
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is counted
+        except Exception as error:  # noqa: BLE001 -- each is counted
             count.failures += 1
             count.failure = repr(error)
             return

@@ -1,4 +1,4 @@
-"""The rows that the storm is about, each a number and its version, in plain SQL: the readers are to be lean."""
+"""The rows that the storm is about, each a number and its version, in plain SQL: the readers have to be lean."""
 
 from django.db import connection
 

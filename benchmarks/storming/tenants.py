@@ -312,7 +312,7 @@ class Reader:
         self._random = Random(f"{course.seed} {course.process} {number}")
 
     def choose(self) -> tuple[str, list[int], str]:
-        """Return for whom, what and by which function is read next."""
+        """Return for which tenant, what and by which function is read next."""
         rows = self._random.sample(range(ROWS), 3)
         how = self._random.choice(("read", "page", "many"))
         return self._random.choice(TENANTS), rows if how == "many" else rows[:1], how
@@ -368,7 +368,7 @@ def pairs(rows: list[int], found: Any) -> list[tuple[int, Value]]:
 
 
 class Signals:
-    """A timer of the main thread, whose handler raises in the middle of whatever runs."""
+    """A timer of the main thread, whose handler raises in the middle of all that runs."""
 
     def __init__(self, course: Course, tally: Tally) -> None:
         """Raise nothing yet."""
@@ -397,7 +397,7 @@ class Signals:
             found = call()
         finally:
             self._is_armed = False
-        # From here on no handler raises: the exception was raised inside, and somebody has swallowed it.
+        # From here on no handler raises: the exception was raised inside, and was swallowed.
         if self._raised is not None:
             self._count_swallowed(self._raised)
         return found
@@ -443,7 +443,7 @@ class Failures(logging.Handler):
 
 
 class Writer:
-    """One who writes rows that nobody else writes."""
+    """A writer of rows that no other one writes."""
 
     def __init__(self, course: Course, board: Board, cached: Any, rows: list[int], number: int) -> None:
         """Write in an order of its own."""
@@ -601,7 +601,7 @@ def end_pauses() -> None:
         breaker.end_pause()
 
 
-# What is empty when nobody computes, invalidates or waits: of the list of state in cachedeco.runtime.state.
+# What is empty when no caller computes, invalidates or waits: of the list of state in cachedeco.runtime.state.
 EMPTY_AT_REST: Final = (
     ("loading.flights", "_flights"),
     ("invalidation.commits", "waiting"),

@@ -18,7 +18,7 @@ from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.caching import Contender, contenders
 from benchmarks.storming.plan import HIDING_ROWS, Plan, configure, die_with_parent
 
-# Where writers are to be killed, one write in so many is a writer's last.
+# Where writers are killed, one write in so many is a writer's last.
 LAST_WRITE = 8
 # Writes of a writer that changes its mode, in each of its modes.
 WRITES_PER_MODE = 25
@@ -68,23 +68,23 @@ class Writer:
         """Count an exception that reaches the writer."""
         try:
             invalidate()
-        except Exception:  # noqa: BLE001 -- whatever it is, it is counted
+        except Exception:  # noqa: BLE001 -- each is counted
             self._board.failed_writes[self._number * len(self._crew) + place] += 1
 
     def _die_before_delivery(self, row: int, version: int) -> None:
         """Make this the first thing that happens after the commit: the crash point."""
 
         def die() -> None:
-            # Nobody has told the user; yet whoever looks at the database from now on sees the version.
+            # The user was not told; yet a reader of the database from now on sees the version.
             self._board.acknowledge(self._number, row, version)
             os.kill(os.getpid(), signal.SIGKILL)
 
-        # Not on_commit(), which would put it after what is to be delivered.
+        # Not on_commit(), which would put it after what is delivered.
         hook: Any = (set(connection.savepoint_ids), die, False)
         connection.run_on_commit.insert(0, hook)
 
     def _hide(self) -> None:
-        """Write a row, and tell nobody but the board."""
+        """Write a row, and tell only the board."""
         place = self._random.randrange(HIDING_ROWS)
         rows.next_version(self._plan.rows + place)
         self._board.hide(place)
@@ -97,7 +97,7 @@ class Writer:
             turn = self._board.writes[self._number]
             past = self._plan.switches_mode and self._number == 0 and turn // WRITES_PER_MODE % 2
             hides = self._plan.hide and self._number == 0 and turn % self._plan.hide == 0
-            if hides and self._board.has_begun():  # what was written before anybody has read it is not old
+            if hides and self._board.has_begun():  # what was written before it was read is not old
                 self._hide()
             with bypass() if past else mode("on"):
                 self.write(self._random.randrange(self._plan.rows))

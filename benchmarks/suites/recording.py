@@ -38,7 +38,7 @@ class Record:
         self.examples: list[dict[str, str]] = []
 
     def end(self, test: str, outcome: str, failure: str = "") -> None:
-        """Note how a test has ended: a failure stays, whatever else the test reports."""
+        """Note how a test has ended: a failure stays, though the test reports more."""
         if self.outcomes.get(test, "passed") == "passed":
             self.outcomes[test] = outcome
         if failure:

@@ -1,1 +1,1 @@
-"""The auditor: it finds what nobody has invalidated, and accuses nobody else."""
+"""The auditor: it finds what no invalidation has reached, and accuses no other call."""

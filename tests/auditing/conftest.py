@@ -21,7 +21,7 @@ Cached = CachedQuery[..., Any]
 
 
 class Job(NamedTuple):
-    """What is to be done in the background."""
+    """What waits to be done in the background."""
 
     after: float
     context: Context
@@ -52,7 +52,7 @@ class Background:
         return self.submit(async_to_sync(awaited), after)
 
     def look(self) -> None:
-        """Do all that is to be done, and let pass the time before it."""
+        """Do all that waits to be done, and let pass the time before it."""
         jobs, self.jobs = self.jobs, []
         for after, context, work in jobs:
             self.clock.now += after

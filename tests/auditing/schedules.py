@@ -15,7 +15,7 @@ from tests.schedules.world import Violation
 
 
 class Suspects(MutableMapping[tuple[str, str], float]):
-    """What the process of whoever asks is to audit a second time."""
+    """What the process of the caller will audit a second time."""
 
     def __getitem__(self, name: tuple[str, str]) -> float:
         """Give the time until which it is known."""
@@ -48,14 +48,14 @@ REPLACED.update(
 )
 
 
-def nobody_is_accused() -> None:
+def no_call_is_accused() -> None:
     """Fail if the auditor has called anything inconsistent."""
     if world().accusation:
         message = f"the auditor has accused somebody: {world().accusation}"
         raise Violation(message)
 
 
-# A pause of the world ends when nobody else can go on: by the second look each invalidation has arrived.
+# A pause of the world ends when no other actor can go on: by the second look each invalidation has arrived.
 _SETTINGS = {"AUDIT": 1.0, "AUDIT_SECONDS": TIMEOUT / 2}
 
 AUDITS = [
@@ -64,7 +64,7 @@ AUDITS = [
             name=f"a hit is audited, {way}",
             before=[function],
             cast=reads_by(function, "A") | {"W": writes("row", invalidate)},
-            looks=[nobody_is_accused],
+            looks=[no_call_is_accused],
             settings=_SETTINGS,
         )
         for way, (function, invalidate) in invalidates.items()
@@ -73,7 +73,7 @@ AUDITS = [
         name="a hit is audited, any key evicted",
         before=[plain],
         cast=reads_by(plain, "A") | {"W": writes("row", plain.invalidate)},
-        looks=[nobody_is_accused],
+        looks=[no_call_is_accused],
         budget={"evict": 1},
         settings=_SETTINGS,
     ),
@@ -81,7 +81,7 @@ AUDITS = [
         name="two hits are audited, two writers",
         before=[plain],
         cast=reads_by(plain, "A@p", "B@q") | {"W@r": writes("row", plain.invalidate, times=2)},
-        looks=[nobody_is_accused],
+        looks=[no_call_is_accused],
         settings=_SETTINGS,
     ),
     *[
@@ -89,7 +89,7 @@ AUDITS = [
             name=f"a call inside a call is audited, {name}",
             before=[function],
             cast=reads_by(function, "A") | {"W": writes("in", inner.invalidate)},
-            looks=[nobody_is_accused],
+            looks=[no_call_is_accused],
             settings=_SETTINGS,
         )
         for name, function in CALLS_INSIDE.items()

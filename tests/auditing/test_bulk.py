@@ -46,7 +46,7 @@ def choosing(*chosen: int) -> Callable[[], float]:
 
 @both
 def test_each_id_is_audited_for_itself(side: Side, later: Background, table: Table, told: Told) -> None:
-    """One call computes the ids of a sample anew; what nobody has invalidated is reported by its own key."""
+    """One call computes the ids of a sample anew; what no invalidation has reached is reported by its own key."""
     rows = table.cached(side)
     side.call(rows, [1, 2, 3])
     table.rows[2] = "new"
@@ -133,7 +133,7 @@ def test_id_that_was_invalidated_is_explained_and_the_other_is_not(
 def test_ids_with_other_keys_in_the_background_are_not_audited(
     side: Side, later: Background, table: Table, told: Told
 ) -> None:
-    """What varies on the caller's thread alone is computed for nobody else."""
+    """What varies on the caller's thread alone is computed for no other thread."""
     tenant = ["one"]
     rows = table.cached(side, vary=lambda: tenant[0])
     side.call(rows, [1, 2])
@@ -147,7 +147,7 @@ def test_ids_with_other_keys_in_the_background_are_not_audited(
 
 @both
 def test_function_that_raises_for_ids_is_an_event(side: Side, later: Background, table: Table, told: Told) -> None:
-    """It is told once for the call, and nobody is accused."""
+    """It is told once for the call, and no call is accused."""
     rows = table.cached(side)
     side.call(rows, [1, 2])
     side.call(rows, [1, 2])
@@ -159,7 +159,7 @@ def test_function_that_raises_for_ids_is_an_event(side: Side, later: Background,
 
 
 @both
-def test_ids_whose_calls_inside_may_change_accuse_nobody(
+def test_ids_whose_calls_inside_may_change_accuse_no_call(
     side: Side, later: Background, truth: Truth, told: Told
 ) -> None:
     """What holds of calls inside holds here."""

@@ -158,10 +158,10 @@ def audited(truth: Truth, later: Background, served: object, now: object) -> Non
         "annotation",
     ],
 )
-def test_values_that_are_alike_accuse_nobody(
+def test_values_that_are_alike_accuse_no_call(
     later: Background, truth: Truth, told: Told, *, served: Callable[[], object], now: Callable[[], object]
 ) -> None:
-    """Values that hold the same are the same, whatever their class says of it, and in whatever order they came."""
+    """Values that hold the same are the same, whether their class says so or not, and in any order."""
     audited(truth, later, served(), now())
 
     assert [("audited", "")] == told.reasons
@@ -218,7 +218,7 @@ def test_rows_are_compared_by_their_fields_wherever_they_are(  # noqa: PLR0913 -
 
 
 def test_value_that_can_not_be_stored_by_now_is_an_event(later: Background, truth: Truth, told: Told) -> None:
-    """What nobody could be served is not compared with what was."""
+    """A value that no caller could be served is not compared with one that was served."""
     audited(truth, later, "old", lambda: 1)
 
     assert ["error"] == told.kinds
@@ -243,5 +243,5 @@ def test_rows_of_a_queryset_are_compared_by_their_fields(later: Background, trut
 
 
 def test_what_can_not_be_pickled_is_alike_where_its_class_is() -> None:
-    """Nobody is ever served it: a kit that compares functions is not to tell them apart by where they lie."""
+    """No caller is ever served it: a kit that compares functions must not tell them apart by where they lie."""
     assert [None, ""] == [difference([lambda: 1], [lambda: 2]), difference(lambda: 1, {1}.pop)]

@@ -47,7 +47,7 @@ class Hourglass:
 
 @pytest.fixture
 def hourglass(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hourglass]:
-    """Give the clock of what is to be done later, of which there is nothing yet; leave nothing waiting."""
+    """Give the clock of what is done later, of which there is nothing yet; leave nothing waiting."""
     queue = later._Later()
     glass = Hourglass(queue)
     monkeypatch.setattr(later, "_later", queue)
@@ -62,7 +62,7 @@ def waiters() -> list[threading.Thread]:
 
 
 def test_work_is_done_when_it_is_time_and_in_its_order(hourglass: Hourglass) -> None:
-    """What comes first is done first, whatever was said first; nothing is done before its time."""
+    """What comes first is done first, in any order in which it was said; nothing is done before its time."""
     done: list[str] = []
     came = Semaphore(0)
 
@@ -255,7 +255,7 @@ def test_task_waits_first_and_takes_no_place(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_loop_that_ends_takes_along_what_waits() -> None:
-    """Python does not complain of coroutines that nobody has awaited; warnings are errors here."""
+    """Python does not complain of coroutines that were never awaited; warnings are errors here."""
 
     async def work() -> None:
         pytest.fail("begun")

@@ -1,4 +1,4 @@
-"""Cached calls inside a function that is audited: what they may change, and whom that accuses."""
+"""Cached calls inside a function that is audited: what they may change, and which call that accuses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ Inside = Callable[[Truth], Callable[[], object]]
 
 
 def outer_of(side: Side, inside: Callable[[], object], **options: Any) -> Cached:
-    """Return a function that gives what is inside, with a hit that is to be audited."""
+    """Return a function that gives what is inside, with a hit that will be audited."""
 
     @side.cached(timeout=TIMEOUT, ignore=("inside",), **options)
     def outer() -> object:
@@ -29,7 +29,7 @@ def outer_of(side: Side, inside: Callable[[], object], **options: Any) -> Cached
 @both
 def test_change_of_what_is_inside_is_found(side: Side, later: Background, truth: Truth, told: Told) -> None:
     """
-    Calls inside are computed from the source, too: what nobody has invalidated there is old outside.
+    Calls inside are computed from the source, too: what no invalidation has reached there is old outside.
 
     They store nothing: the audit of one function leaves no trace in the entries of another.
     """
@@ -117,7 +117,7 @@ def _only_looks_at_many(truth: Truth) -> Callable[[], object]:
         _only_looks_at_many,
     ],
 )
-def test_value_that_nothing_vouches_for_accuses_nobody(
+def test_value_that_nothing_proves_accuses_no_call(
     side: Side, later: Background, truth: Truth, told: Told, inside: Inside
 ) -> None:
     """Where a call inside may give another value though nothing was invalidated, a difference proves nothing."""
@@ -132,7 +132,7 @@ def test_value_that_nothing_vouches_for_accuses_nobody(
 
 
 @both
-def test_value_that_nothing_vouches_for_is_audited_where_it_is_the_same(
+def test_value_that_nothing_proves_is_audited_where_it_is_the_same(
     side: Side, later: Background, truth: Truth, told: Told
 ) -> None:
     """What does not differ needs no explanation."""

@@ -242,7 +242,7 @@ def test_call_that_has_no_key_in_the_background_is_not_audited(
 def test_function_that_raises_in_the_audit_is_an_event(
     side: Side, later: Background, truth: Truth, told: Told, number: int
 ) -> None:
-    """Nothing is known then of what was served, and nobody's call is broken."""
+    """Nothing is known then of what was served, and no call is broken."""
     planted(side, truth)
     for _ in range(number):
         later.look()
@@ -323,7 +323,7 @@ def test_value_that_can_not_be_unpickled_again_is_an_event(
 def test_cache_that_can_not_be_asked_ends_the_audit(  # noqa: PLR0913 -- at either look
     side: Side, later: Background, truth: Truth, told: Told, monkeypatch: pytest.MonkeyPatch, *, number: int
 ) -> None:
-    """Who can't know whether there was an invalidation accuses nobody."""
+    """Where it is unknown whether there was an invalidation, no call is accused."""
     planted(side, truth)
     for _ in range(number):
         later.look()

@@ -44,7 +44,7 @@ def test_auditor_without_one_line_of_defence_is_found_out(name: str, monkeypatch
     assert explored.violation
 
 
-def test_write_that_nobody_announces_is_found() -> None:
+def test_write_that_is_not_announced_is_found() -> None:
     """If the writer does not invalidate there is a schedule in which the auditor says so."""
     audited = AUDITS[0]
 

@@ -94,7 +94,7 @@ def test_loop_of_one_call_leaves_both_looks_to_threads(
 
 @pytest.mark.parametrize("is_gathered", [True, False], ids=["after the first look", "before it"])
 def test_loop_that_ends_takes_the_audit_along(truth: Truth, told: Told, *, is_gathered: bool) -> None:
-    """Where a loop lives for one call, nothing is said of what was not looked at twice, and nobody complains."""
+    """Where a loop lives for one call, nothing is said of what was looked at once, and Python does not complain."""
 
     @cached_query(timeout=TIMEOUT, ignore=("truth",))
     async def read() -> object:

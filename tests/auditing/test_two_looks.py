@@ -19,7 +19,7 @@ Act = Callable[[], object]
 
 
 def planted(side: Side, truth: Truth, **options: object) -> Cached:
-    """Return a function with a hit that is old, and that nobody has invalidated."""
+    """Return a function with a hit that is old, and was not invalidated."""
     read = truth.cached(side, **{"timeout": TIMEOUT, **options})
     side.call(read, 1)
     truth.value = "new"
@@ -31,7 +31,7 @@ def planted(side: Side, truth: Truth, **options: object) -> Cached:
 
 
 @both
-def test_value_that_nobody_invalidated_is_reported_once(
+def test_value_that_was_not_invalidated_is_reported_once(
     side: Side, later: Background, truth: Truth, told: Told
 ) -> None:
     """What differs at both looks under the stamp that it was served under is inconsistent, and told once."""
@@ -103,7 +103,7 @@ def test_report_is_short(
 def test_report_is_logged_as_an_error_and_counted(
     side: Side, later: Background, truth: Truth, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody should look at it, and it can be counted."""
+    """A developer should look at it, and it can be counted."""
     read = planted(side, truth, name=f"tests.logged.{side.is_async}")
 
     later.look()
@@ -256,7 +256,7 @@ def test_entry_that_was_replaced_is_explained(
 def test_entry_that_ends_before_a_second_look_is_not_audited(  # noqa: PLR0913 -- a pair
     side: Side, later: Background, truth: Truth, told: Told, *, seconds: float, kinds: list[str]
 ) -> None:
-    """What lives no longer than AUDIT_SECONDS ends by its timeout before anybody could say that it is stuck."""
+    """What lives no longer than AUDIT_SECONDS ends by its timeout before it could be called stuck."""
     read = truth.cached(side, timeout=seconds)
     side.call(read, 1)
     side.call(read, 1)
@@ -270,7 +270,7 @@ def test_entry_that_ends_before_a_second_look_is_not_audited(  # noqa: PLR0913 -
 def test_entry_past_its_timeout_at_the_second_look_is_explained(
     side: Side, later: Background, truth: Truth, told: Told
 ) -> None:
-    """A second look that comes late finds what nobody is served any more."""
+    """A second look that comes late finds what is served no more."""
     planted(side, truth)
     later.look()
     later.clock.now += TIMEOUT

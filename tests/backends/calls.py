@@ -31,5 +31,5 @@ def called(cache: BaseCache, side: Side, name: str, arguments: tuple[object, ...
     """Return what a method gives on a side, or the type of what it raises."""
     try:
         return side.call(getattr(cache, name), *arguments)
-    except Exception as error:  # noqa: BLE001 -- whatever it is, it is compared
+    except Exception as error:  # noqa: BLE001 -- each is compared
         return type(error)

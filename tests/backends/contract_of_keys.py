@@ -48,7 +48,7 @@ def any_usual_key_will_do(place: Place) -> None:
 
 @promise()
 def key_that_is_no_text_is_its_text(place: Place) -> None:
-    """Whatever a template has made of it."""
+    """Also of what a template has made of it."""
     cache = place.cache()
     cache.set(7, "seven")
 

@@ -101,7 +101,7 @@ def value_found_is_a_copy(place: Place) -> None:
 
 @promise()
 def value_that_cannot_be_pickled_raises(place: Place) -> None:
-    """Whatever stores it; and the cache goes on."""
+    """By each verb that stores; and the cache goes on."""
     cache = place.cache()
 
     raises(TypeError, lambda: cache.set("key", Unpicklable()))
@@ -113,7 +113,7 @@ def value_that_cannot_be_pickled_raises(place: Place) -> None:
 
 @promise()
 def timeout_of_none_is_for_ever(place: Place) -> None:
-    """Whatever the default is."""
+    """With any default."""
     cache = place.cache(TIMEOUT=0)
     cache.set("a", 1, None)
     cache.add("b", 2, timeout=None)
@@ -162,7 +162,7 @@ def timeout_of_zero_is_over_at_once(place: Place) -> None:
 
 @promise(broken_by=["memcached"])
 def timeout_of_long_ago_is_over_at_once(place: Place) -> None:
-    """Of whatever size: with few bits -2**40 is 0, which is for ever on memcached."""
+    """Of any size: with few bits -2**40 is 0, which is for ever on memcached."""
     cache = place.cache()
 
     for timeout in (-(2**31) - 1, -(2**40), -(10**20)):

@@ -83,7 +83,7 @@ class Caller:
         self.held = self.fresh()
 
     def fresh(self) -> dict[str, set[object]]:
-        """Return keys that nobody has used, with what each may hold, None standing for nothing."""
+        """Return keys that were never used, with what each may hold, None standing for nothing."""
         return {f"{self.name}-{self.turn}-{number}": {None} for number in range(3)}
 
     def call(self, times: int) -> None:
@@ -96,7 +96,7 @@ class Caller:
                 random.choice(acts)(key)
             except Interrupted:
                 counts["interrupted"] += 1
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is reported
+            except Exception as error:  # noqa: BLE001 -- each is reported
                 counts[f"raised {type(error).__name__}: {error}"] += 1
 
     def get(self, key: str) -> None:
@@ -146,7 +146,7 @@ class Caller:
         self.held[key] = {found}
 
     def value(self) -> str:
-        """Return what nobody else stores, short or long."""
+        """Return what no other worker stores, short or long."""
         return f"{self.name}:{self.turn}:" + "x" * random.choice([1, 100, 20_000])
 
 

@@ -42,7 +42,7 @@ class Scripted:
         self._thread.join(PATIENCE_SECONDS)
 
     def _serve(self) -> None:
-        with self._listener:  # whoever comes after the last script is refused, and does not wait
+        with self._listener:  # a client after the last script is refused, and does not wait
             self._follow_scripts()
 
     def _follow_scripts(self) -> None:

@@ -86,7 +86,7 @@ def test_invalidation_of_a_server_out_of_reach_is_never_given_up(
     """A failure is no refusal, however often the cache is probed; when the server is back it is delivered."""
     clock = count(0, 60)  # of the backend: its pauses are over whenever it looks
     monkeypatch.setattr("cachedeco.backends.server.monotonic", lambda: next(clock))
-    numbers = range(60)  # of two servers, each has the token of one, whatever their ports
+    numbers = range(60)  # of two servers, each has the token of one, with any ports
     for number in numbers:
         double(number)
     # So that the probe is answered, and what is owed is tried.

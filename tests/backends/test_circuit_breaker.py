@@ -102,7 +102,7 @@ def test_one_caller_asks_after_the_pause(asked: Asked, advance: Clock) -> None:
     assert (["MemcachedTimeoutError"] * 2, 1) == (others, asked.times)
 
 
-def test_write_is_tried_where_nobody_was_there(asked: Asked, advance: Clock) -> None:
+def test_write_is_tried_where_no_server_was_there(asked: Asked, advance: Clock) -> None:
     """During the pause, too; it reaches a server that was started again, and reads follow."""
     asked.trouble = GONE
     asked.run()
@@ -116,7 +116,7 @@ def test_write_is_tried_where_nobody_was_there(asked: Asked, advance: Clock) -> 
     advance(0)
 
 
-def test_write_is_not_tried_where_somebody_was_waited_for(asked: Asked, advance: Clock) -> None:
+def test_write_is_not_tried_where_a_server_was_waited_for(asked: Asked, advance: Clock) -> None:
     """Each would wait; after the pause one does."""
     asked.trouble = HANGS
     asked.run()

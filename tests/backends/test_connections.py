@@ -108,7 +108,7 @@ def test_python_keeps_the_timeout_of_other_sockets(memcached_server: Memcached) 
 
 
 def test_caches_of_the_same_options_share_connections(private_memcached: Memcached) -> None:
-    """Whatever is in the options: what can't be compared is the same where it is the same object."""
+    """For any options: what can't be compared is the same where it is the same object."""
     serde, before = type("", (), {"__hash__": None, "__bool__": lambda _: False})(), opened(private_memcached)
     for _ in range(3):
         cache_on(private_memcached, tls_context=serde).set("key", 1)
@@ -149,13 +149,13 @@ def test_more_connections_than_are_kept_are_closed(pool: MemcachedPool) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_kept"), [(10, True), (10.1, False)])
-def test_connection_that_nobody_needed_for_long_is_not_used(
+def test_connection_that_was_idle_for_long_is_not_used(
     pool: MemcachedPool,
     seconds: float,
     is_kept: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A firewall may have forgotten it, and tells nobody."""
+    """A firewall may have forgotten it, and does not tell."""
     now = [1000.0]
     monkeypatch.setattr("cachedeco.backends.memcached_pool.monotonic", lambda: now[0])
     connection = connected(pool)
@@ -169,7 +169,7 @@ def test_connection_that_nobody_needed_for_long_is_not_used(
     connection.close()
 
 
-def test_end_of_a_request_closes_what_nobody_needs(
+def test_end_of_a_request_closes_what_is_not_needed(
     memcached_server: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a burst fewer callers need fewer connections; what is needed now and then is kept."""
@@ -272,7 +272,7 @@ def test_read_whose_second_connection_is_lost_is_a_miss() -> None:
 
 @pytest.mark.parametrize("operation", [name for name in OPERATIONS if not name.startswith(("get", "set_many"))])
 def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> None:
-    """Nobody knows whether it was carried out, and between the two somebody else may have written."""
+    """It is unknown whether it was carried out, and between the two another process may have written."""
     with Scripted([b"END\r\n", None]) as server:
         cache = cache_on(server)
         cache.get("a")
@@ -305,7 +305,7 @@ def test_connection_that_is_interrupted_while_it_is_checked_is_closed(
 def test_interrupted_connection_is_never_used_again(
     operation: str, interrupt: type[BaseException], private_memcached: Memcached
 ) -> None:
-    """Whatever was read when the interrupt came; the next caller gets an answer of its own."""
+    """With any part read when the interrupt came; the next caller gets an answer of its own."""
     cache = cache_on(private_memcached, socket_module=INTERRUPTIBLE)
     cache.set_many({"a": "A", "b": "B", "number": 1})
     before = opened(private_memcached)
@@ -326,7 +326,7 @@ def test_interrupted_connection_is_never_used_again(
     ids=["nonsense", "a beginning", "another key", "too short"],
 )
 def test_answer_that_is_none_is_a_failure(operation: str, answer: bytes) -> None:
-    """Half of one, one to another question, and what nobody can read: a miss, or raised; the connection is closed."""
+    """Half of one, one to another question, and what can't be read: a miss, or raised; the connection is closed."""
     well = b"END\r\n"
 
     with Scripted([answer], [well]) as server:
@@ -346,7 +346,7 @@ def test_answer_that_is_none_is_a_failure(operation: str, answer: bytes) -> None
 
 
 def test_connection_is_open_after_a_value_that_cannot_be_read(private_memcached: Memcached) -> None:
-    """Its answer was read to the end: what it means is nobody's fault on the way."""
+    """Its answer was read to the end: what it means is no fault of the connection."""
     cache = cache_on(private_memcached)
     cache.set("key", 1)
     before = opened(private_memcached)

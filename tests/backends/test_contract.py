@@ -51,14 +51,14 @@ def broken(promise: Promise, place: Place) -> str:
     """Return what is wrong; nothing where the promise is kept."""
     try:
         promise.keep(place)
-    except Exception as error:  # noqa: BLE001 -- whatever breaks it
+    except Exception as error:  # noqa: BLE001 -- any that breaks it
         return f"{type(error).__name__}: {error}"[:300]
     return ""
 
 
 @both
 @pytest.mark.parametrize("promise", PROMISES.values(), ids=PROMISES)
-def test_promise_is_kept_by_ours_and_by_whom_we_know(promise: Promise, side: Side, opener: Opener) -> None:
+def test_promise_is_kept_by_ours_and_by_those_we_know(promise: Promise, side: Side, opener: Opener) -> None:
     """Ours keeps it, and of Django's own backends just those break it that are said to."""
     places = {name: Place(side, lambda entry, name=name: opener(name, entry)) for name in BACKENDS}
 

@@ -139,7 +139,7 @@ def test_server_that_has_too_many_connections_is_out_of_reach(name: str, side: S
 
 
 def test_set_many_that_is_answered_by_errors_names_the_keys() -> None:
-    """Each key has an answer of its own, whatever kind of refusal it is; anything else is none. More may follow it."""
+    """Each key has an answer of its own, for any kind of refusal; anything else is none. More may follow it."""
     answers = b"STORED\r\nSERVER_ERROR out of memory\r\nCLIENT_ERROR bad data chunk\r\nNOT_STORED\r\n"
 
     with Scripted([answers], [b"STORED\r\nERROR\r\n"]) as server:

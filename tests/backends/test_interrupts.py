@@ -62,7 +62,7 @@ def test_cache_may_be_used_by_who_interrupts(
 
 
 def test_outage_keeps_nothing_of_who_found_it(asked: Asked) -> None:
-    """An error leads to the frames of its caller, and these to whatever they have: requests, rows, open files."""
+    """An error leads to the frames of its caller, and these to all that they have: requests, rows, open files."""
 
     class Thing:
         """What a view may have."""

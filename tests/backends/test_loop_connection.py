@@ -1,4 +1,4 @@
-"""One connection of an event loop: what it gives to whom, when an answer is the last one, and when it is given up."""
+"""One connection of an event loop: its answers to callers, its last answer, and when it is given up."""
 
 import asyncio
 import socket
@@ -327,7 +327,7 @@ def test_interrupt_by_a_signals_handler_closes_the_connection(monkeypatch: pytes
 
 
 def test_interrupt_while_a_command_is_written_closes_the_connection() -> None:
-    """Nobody knows whether it was sent: the answers of others would be given to the wrong ones."""
+    """It is unknown whether it was sent: the answers of others would be given to the wrong ones."""
 
     async def work() -> list[object]:
         connection, transport, _ = connected()
@@ -372,7 +372,7 @@ def test_interrupt_while_a_connection_begins_leaves_no_command_waiting() -> None
 
 
 def test_connection_that_was_closed_while_it_opened_stays_closed() -> None:
-    """Whatever the task that opens it does then."""
+    """The task that opens it may do anything then."""
 
     async def work() -> list[object]:
         connection, _, told = connected()
@@ -469,7 +469,7 @@ def test_refusal_that_may_have_more_lines_closes_the_connection() -> None:
 
 
 def test_idle_connection_is_not_used_for_long(private_memcached: Memcached) -> None:
-    """A firewall may have forgotten it, and tells nobody."""
+    """A firewall may have forgotten it, and does not tell."""
     cache, [key] = cache_on(private_memcached), names(1)
 
     async def work() -> list[bool]:

@@ -287,7 +287,7 @@ def test_server_on_a_unix_socket(form: str, tmp_path: Path) -> None:
     ],
 )
 def test_address_is_read_as_pymemcache_reads_it(location: Any, expected: object) -> None:
-    """Whatever a LOCATION may be."""
+    """With any LOCATION."""
     cache = MemcachedCache([location], {})
 
     assert expected == opened_by(cache, connects=False).server

@@ -55,7 +55,7 @@ def lost_cache(product: Product, private_server: Any, request: pytest.FixtureReq
 def test_connection_outlives_request_and_thread(
     product: Product, private_server: Any, use_caches: UseCaches, cache_config: CacheConfig
 ) -> None:
-    """One caller after the other needs one connection, whatever Django closes between them."""
+    """One caller after the other needs one connection, though Django closes caches between them."""
     use_caches(default=cache_config(product.backend, server=private_server))
     before = product.count(private_server)
 

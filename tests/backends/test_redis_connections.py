@@ -55,7 +55,7 @@ def server_of(cache: RedisCache) -> RedisServer:
 
 
 def kept(cache: RedisCache) -> list[Any]:
-    """Return the connections that nobody is using."""
+    """Return the connections that are idle."""
     pool: Any = server_of(cache).pool
     return [connection for idle in pool._idle.values() for connection, _ in idle]
 
@@ -85,7 +85,7 @@ def test_caches_of_the_same_options_share_a_server(private_redis: Redis) -> None
 
 
 def test_client_of_redis_py_sends_nothing_twice(private_redis: Redis) -> None:
-    """That of `get_client()`, whatever the options say."""
+    """That of `get_client()`, with any options."""
     cache = redis_on(private_redis, retry_on_timeout=True, retry=None, retry_on_error=[OSError])
     client = cache._cache.get_client()
     cache.set("key", 5)
@@ -96,7 +96,7 @@ def test_client_of_redis_py_sends_nothing_twice(private_redis: Redis) -> None:
 
 
 def test_burst_leaves_few_connections(private_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many are open as callers are busy; some are kept, and those that nobody needs end with a request."""
+    """As many are open as callers are busy; some are kept, and those that are not needed end with a request."""
     now = [1000.0]
     monkeypatch.setattr("cachedeco.storage.redis_connections.monotonic", lambda: now[0])
     cache = redis_on(private_redis, max_pool_size=2, pool_idle_timeout=10)
@@ -155,7 +155,7 @@ def test_read_whose_connection_is_lost_is_asked_for_once_more(operation: str) ->
 
 @pytest.mark.parametrize("operation", [name for name in WRITES if name != "set_many"])
 def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> None:
-    """Nobody knows whether it was carried out, and between the two somebody else may have written."""
+    """It is unknown whether it was carried out, and between the two another process may have written."""
     with Scripted([*GREETED, b"$-1\r\n", None]) as server:
         cache = redis_at(f"redis://{server.location}", **WAITS, protocol=2)
         cache.get("a")
@@ -171,7 +171,7 @@ def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> N
 @pytest.mark.parametrize("greeted", [GREETED, []], ids=["a command", "a greeting"])
 @pytest.mark.parametrize("operation", ["get", "set"])
 def test_answer_that_is_none_is_a_failure(operation: str, greeted: list[bytes], answer: bytes, parser: str) -> None:
-    """As of memcached: a miss, or raised as the error of a server out of reach, whatever redis-py makes of it."""
+    """As of memcached: a miss, or raised as the error of a server out of reach, for any exception of redis-py's."""
     with Scripted([*greeted, answer]) as server:
         cache = redis_at(f"redis://{server.location}", protocol=2, parser_class=parser)
         if operation == "get":
@@ -186,7 +186,7 @@ def test_answer_that_is_none_is_a_failure(operation: str, greeted: list[bytes], 
 def test_interrupted_connection_is_never_used_again(
     operation: str, interrupt: BaseException, private_redis: Redis, wire: Wire
 ) -> None:
-    """Whatever was read when the interrupt came; the next caller gets an answer of its own."""
+    """With any part read when the interrupt came; the next caller gets an answer of its own."""
     cache = redis_on(private_redis)
     cache.set_many({"a": "A", "b": "B", "number": 1})
     [before] = kept(cache)

@@ -74,7 +74,7 @@ _pickles = st.none() | _tokens | st.binary(max_size=300).map(pickle_bytes) | st.
 @example([None], 0.5)
 @example([b""], 0)
 def test_pickles_are_read_as_what_was_pickled(stored: list[bytes | None], part: float) -> None:
-    """An entry with tokens behind it, and whatever else there may be, when cut anywhere."""
+    """An entry with tokens behind it, and all else that there may be, when cut anywhere."""
     values = [b"$-1" if each is None else b"$%d\r\n%b" % (len(each), each) for each in stored]
     reply = b"*%d\r\n%b\r\n" % (len(stored), b"\r\n".join(values))
     end = 1 + int(part * (len(reply) - 2))

@@ -175,7 +175,7 @@ def test_sentinels_are_asked_in_turn(sentinel: Sentinel, private_redis: Redis, t
     ],
     ids=["nobody there", "unknown", "no Sentinel"],
 )
-def test_primary_that_nobody_names_is_out_of_reach(
+def test_primary_that_no_sentinel_names_is_out_of_reach(
     places: list[str], expected: str, sentinel: Sentinel, redis_server: Redis
 ) -> None:
     """A process that no Sentinel answers may be cut off with a former primary: it goes past the cache."""
@@ -291,7 +291,7 @@ def test_loop_leaves_a_former_primary_that_refuses_a_write(
 
 
 def test_read_of_a_loop_whose_connection_was_lost_asks_again(sentinel: Sentinel, private_redis: Redis) -> None:
-    """It is repeated, once, and goes to whoever is the primary by now; a write is not."""
+    """It is repeated, once, and goes to the server that is the primary by now; a write is not."""
     with Redis() as elected:
         sentinel.monitor("Judo", private_redis)
         cache = cache_by(address_of(sentinel))
@@ -356,7 +356,7 @@ def test_loop_asks_sentinels_in_turn(sentinel: Sentinel, private_redis: Redis, t
     ],
     ids=["nobody there", "unknown", "no Sentinel"],
 )
-def test_primary_that_nobody_names_to_a_loop_is_out_of_reach(
+def test_primary_that_no_sentinel_names_to_a_loop_is_out_of_reach(
     place: str, expected: str, sentinel: Sentinel, redis_server: Redis
 ) -> None:
     """Reads find nothing, writes raise."""

@@ -125,7 +125,7 @@ def test_page(server: Memcached, alias: str, settings: Any, caplog: pytest.LogCa
 
 
 def test_aliases_share_what_they_store(server: Memcached) -> None:
-    """What one alias has stored another with the same prefix finds, whatever their options."""
+    """What one alias has stored another with the same prefix finds, with any options."""
     caches["default"].set("key", 1)
 
     found = caches["template_fragments"].get("key")

@@ -260,7 +260,7 @@ def test_client_that_repeats_writes_is_w006(options: dict[str, Any], expected: l
 
 
 def test_our_redis_backend_repeats_no_write(settings: Any) -> None:
-    """Whatever its options say."""
+    """With any options."""
     assert [] == found(settings, BACKEND=OUR_REDIS, LOCATION=URL, OPTIONS={"retry": Retry(NoBackoff(), 9)})
 
 
@@ -322,7 +322,7 @@ def test_redis_with_replicas_is_e006(entry: dict[str, Any], expected: list[str],
     [("locmem.LocMemCache", ["W008"]), ("dummy.DummyCache", ["W008"]), ("db.DatabaseCache", [])],
 )
 def test_cache_of_one_process_is_w008_before_a_deployment(backend: str, expected: list[str], settings: Any) -> None:
-    """It is said where somebody is about to run several processes, and at no other time."""
+    """It is said where several processes are about to run, and at no other time."""
     entry = {"BACKEND": f"django.core.cache.backends.{backend}", "OPTIONS": {"MAX_ENTRIES": 10_000}}
 
     assert (expected, []) == (found(settings, deploy=True, **entry), found(settings, **entry))

@@ -88,7 +88,7 @@ def test_site_names_every_page_once() -> None:
 
 @pytest.mark.parametrize("folder", ["explanation", "how-to", "migrating", "reference"])
 def test_first_page_of_a_folder_names_all_others(folder: str) -> None:
-    """Whoever looks for a page finds it on the first one of its folder: add a new one there."""
+    """A reader who looks for a page finds it on the first one of its folder: add a new one there."""
     named = {link.partition("#")[0] for link in links_of(DOCS / folder / "index.md")}
 
     assert {page.name for page in (DOCS / folder).glob("*.md")} - {"index.md"} <= named

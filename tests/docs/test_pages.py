@@ -288,7 +288,7 @@ def test_types_section_names_every_type() -> None:
 
 
 def test_public_names_are_in_the_reference() -> None:
-    """The reference names whatever `cachedeco` exports."""
+    """The reference names all that `cachedeco` exports."""
     assert set(cachedeco.__all__) <= set(IN_QUOTES.findall(headings_of(REFERENCE / "index.md")["Reference"]))
 
 
@@ -301,7 +301,7 @@ def test_api_page_has_every_public_name() -> None:
 
 
 def test_testing_table_is_what_the_kit_exports() -> None:
-    """The table of the test kit has whatever `cachedeco.testing` exports, in its order."""
+    """The table of the test kit has all that `cachedeco.testing` exports, in its order."""
     [table] = tables_under(REFERENCE, "The test kit")
 
     assert testing.__all__ == [unquoted(name) for name, _ in table]

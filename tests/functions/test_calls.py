@@ -179,7 +179,7 @@ def test_call_can_be_copied_and_sent(call: Any, again: Any) -> None:
 
 
 def test_async_call_looks_like_an_async_function() -> None:
-    """So that it is awaited by whoever looks before calling."""
+    """So that it is awaited by a caller that looks before it calls."""
     assert [False, True, False, True] == [
         iscoroutinefunction(each) for each in (described.call(4), adescribed.call(4), rows.call([1]), arows.call([1]))
     ]

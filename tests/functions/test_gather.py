@@ -209,7 +209,7 @@ def test_first_exception_is_raised_when_all_others_are_done(side: Side) -> None:
 def test_failure_while_one_call_is_served_leaves_the_others_their_values(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever raises for many ids, the call after it gets its own entry and no other's."""
+    """Behind a call that raises for many ids, the call after it gets its own entry and no other's."""
     found: list[object] = []
     gather(Shop.stock.call(["a", "bb"]), page.call(7), page.call(8))
     original = BulkServing._serve_found

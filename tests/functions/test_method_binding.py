@@ -100,7 +100,7 @@ def bound(request: pytest.FixtureRequest) -> Any:
 
 
 def test_bound_method_is_computed_once(bound: Any) -> None:
-    """A method is computed at its first call, and served to the second one, in whatever form that is."""
+    """A method is computed at its first call, and served to the second one, in any form."""
     values = [bound(), bound("m"), bound(unit="m")]
 
     assert 1 == len(computed)
@@ -263,7 +263,7 @@ def test_class_method_of_classes_that_are_made_in_their_own_way(function: Callab
 
 @pytest.mark.django_db
 def test_method_of_a_row_is_keyed_by_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model's method has entries for each row, whatever its other fields hold now."""
+    """A model's method has entries for each row, for any values of its other fields."""
 
     def size(self: models.Model) -> list[object]:
         return note(self.pk)

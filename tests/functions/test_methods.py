@@ -190,7 +190,7 @@ def test_bound_method_put_on_another_class_stays_bound() -> None:
 
 
 def test_bound_methods_compare_as_pythons_do() -> None:
-    """Equal where the very same object is bound, and hashable whatever the object is."""
+    """Equal where the very same object is bound, and hashable for any object."""
     four = Counter(4)
     methods = {four.method, four.method, Counter(4).method, Counter.method}
 

@@ -424,7 +424,7 @@ def test_function_without_a_name_of_its_own_is_refused() -> None:
 
 
 class Money(NamedTuple("Money", [("amount", int)])):  # noqa: SLOT002 -- as it is often written
-    """A named tuple to which somebody has added what is no field."""
+    """A named tuple with an attribute that is no field."""
 
     currency = "eur"
 
@@ -480,7 +480,7 @@ def test_template_of_an_inherited_method_tells_the_class_too() -> None:
 
 
 def test_template_of_a_models_method_has_one_text_for_its_proxies() -> None:
-    """A row is its concrete model's, whatever proxy it was fetched by."""
+    """A row is its concrete model's, though a proxy has fetched it."""
 
     class Visitor(Club):
         class Meta:

@@ -261,7 +261,7 @@ async def whose(numbers: list[int]) -> dict[int, str]:
 def test_tenant_of_a_key_function_is_that_of_the_thread(
     isolation: Any, call: Call, use_caches: UseCaches, cache_config: CacheConfig
 ) -> None:
-    """A sync middleware sets the tenant of its thread: the loop, whose own thread has none, serves nobody's value."""
+    """A sync middleware sets the tenant of its thread: the loop, whose thread has none, serves no tenant's value."""
     use_caches(default=cache_config("locmem", KEY_FUNCTION=f"{__name__}.of_tenant"))
 
     async def as_tenant(name: str) -> str:

@@ -164,7 +164,7 @@ def test_cache_chooses_the_alias(side: Side, use_caches: UseCaches, settings: An
 
 
 def test_cache_is_the_first_of_the_setting_by_default(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
-    """Without `cache=`, the first alias of `ALIASES` is used, whatever its name."""
+    """Without `cache=`, the first alias of `ALIASES` is used, which may have any name."""
     use_caches(default="locmem", slow="locmem")
     settings.CACHEDECO = {"ALIASES": ["slow", "default"]}
 

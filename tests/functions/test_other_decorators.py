@@ -36,7 +36,7 @@ def ashouting(function: Callable[..., Any]) -> Callable[..., Any]:
     return inside
 
 
-def shouting_at_nobody(function: Callable[..., Any]) -> Callable[..., Any]:
+def whispering(function: Callable[..., Any]) -> Callable[..., Any]:
     """Change nothing, and be sync around every function."""
 
     @functools.wraps(function)
@@ -264,7 +264,7 @@ def test_sync_wrapper_of_an_async_function_is_told_what_to_be() -> None:
     """Its coroutine can be awaited once, so that nothing is stored; the error names the decorator between."""
 
     @cached_query
-    @shouting_at_nobody
+    @whispering
     async def greet(name: str) -> str:
         raise NotImplementedError
 

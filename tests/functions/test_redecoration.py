@@ -117,7 +117,7 @@ def test_settings_changed_compile_nothing_again(settings: Settings) -> None:
 @pytest.mark.usefixtures("_collected")
 @pytest.mark.parametrize("make", MAKERS)
 def test_decorated_again_leaves_nothing(make: Callable[[int], Any]) -> None:
-    """A decorated function that nobody holds any more is gone, with all that it held."""
+    """A decorated function that is not held any more is gone, with all that it held."""
 
     def watched() -> list[weakref.ref[Any]]:
         page: Any = Page()

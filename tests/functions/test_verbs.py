@@ -93,7 +93,7 @@ def test_call_after_an_invalidation_is_computed_and_stored(side: Side) -> None:
 @both
 @pytest.mark.parametrize("stored", [False, True])
 def test_refresh_computes_stores_and_returns(side: Side, *, stored: bool) -> None:
-    """Whatever is stored, refresh computes once, and the next call is served the new value."""
+    """With any value stored, or none, refresh computes once, and the next call is served the new value."""
     computed = []
 
     @side.cached(ignore=("computed",))
@@ -145,7 +145,7 @@ def test_set_stores_without_computing(side: Side, value: object) -> None:
 
 @both
 def test_set_counts_no_computation(side: Side) -> None:
-    """The function did not run, so nobody is told that it did."""
+    """The function did not run, so no event says that it did."""
     seen: list[Event] = []
 
     @side.cached()
@@ -174,7 +174,7 @@ def test_set_replaces_what_is_stored(side: Side) -> None:
 
 @both
 def test_peek_never_computes_and_counts_nothing(side: Side) -> None:
-    """To look tells nobody, and does not call the function."""
+    """To look emits no event, and does not call the function."""
     seen: list[Event] = []
 
     @side.cached()

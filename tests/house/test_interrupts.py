@@ -35,7 +35,7 @@ def catching(node: ast.AST, function: str = "") -> Iterator[tuple[str, ast.Excep
 
 
 def lets_pass(node: ast.AST) -> bool:
-    """Tell whether a handler begins by passing interrupts on, or raises whatever it has caught."""
+    """Tell whether a handler begins by passing interrupts on, or raises all that it has caught."""
     if not isinstance(node, ast.ExceptHandler):
         return False
     first = node.body[0]

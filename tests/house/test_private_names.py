@@ -67,7 +67,7 @@ def inherited(module: str) -> Iterator[str]:
     names = {*used_in(TREES[module]), *filter(is_private, made_in(TREES[module]))}
     for cls in classes:
         for base in cls.__mro__:
-            # What every generic class of typing and every dataclass has is documented, or nobody's business of ours.
+            # What every generic class of typing and every dataclass has is documented, or no business of ours.
             if base.__module__.partition(".")[0] in {"cachedeco", "builtins", "typing"}:
                 continue
             made = vars(base).get("__init__")

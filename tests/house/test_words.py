@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_imports import PACKAGE
 from tests.support import ROOT
 
 # Threads, keys and processes are no persons, and a sentence says who does what: a leader, a follower, an entry.
@@ -44,11 +43,10 @@ TERMS = [
 ]
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# The packages and the modules at the top.
-PARTS = sorted(
-    path.parent.name if path.parent != PACKAGE else path.name
-    for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/__init__.py")]
-)
+FOLDERS = ("cachedeco", "tests", "benchmarks", "examples", "scripts")
+MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+# The folders in these, and the modules at their top.
+PARTS = sorted({"/".join(path.relative_to(ROOT).parts[:2]) for path in MODULES})
 
 CODE = re.compile(r"^ *```.*?^ *```$|<!--.*?-->", re.MULTILINE | re.DOTALL)
 
@@ -60,8 +58,10 @@ def denied_in(text: str, first_line: int = 1) -> Iterator[str]:
 
 
 def prose_of(source: str) -> Iterator[tuple[int, str]]:
-    """Yield the docstrings and comments of a module, each with its first line."""
+    """Yield the docstrings, comments, and names of classes and functions of a module, each with its first line."""
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.lineno, node.name.replace("_", " ")
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
@@ -69,11 +69,6 @@ def prose_of(source: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-
-
-def modules_of(part: str) -> list[Path]:
-    """Return the modules of a package, or a module of the top; none of a door that was deleted."""
-    return sorted(PACKAGE.glob(part) if part.endswith(".py") else (PACKAGE / part).rglob("*.py"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -92,10 +87,11 @@ def test_pages_have_the_terms_of_the_field(term: str) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_code_has_no_denied_words(part: str) -> None:
-    """No docstring and no comment has a denied word."""
+    """No docstring, no comment and no name has a denied word."""
     found = [
-        f"{path.relative_to(PACKAGE)} {word}"
-        for path in modules_of(part)
+        f"{path.relative_to(ROOT)} {word}"
+        for path in MODULES
+        if path.is_relative_to(ROOT / part)
         for line, prose in prose_of(path.read_text())
         for word in denied_in(prose, line)
     ]
@@ -104,9 +100,9 @@ def test_code_has_no_denied_words(part: str) -> None:
 
 
 def test_denied_words_are_found() -> None:
-    """The test sees denied words in docstrings and in comments, with their lines."""
-    source = '"""Wait\nfor nobody."""\nx = "nobody"  # whatever it is\n'
+    """The test sees denied words in docstrings, in comments and in names, with their lines."""
+    source = '"""Wait\nfor nobody."""\nx = "nobody"  # whatever it is\ndef whom_it_concerns(): pass\n'
 
-    assert ["line 2: nobody", "line 3: whatever"] == [
+    assert ["line 2: nobody", "line 4: whom", "line 3: whatever"] == [
         word for line, prose in prose_of(source) for word in denied_in(prose, line)
     ]

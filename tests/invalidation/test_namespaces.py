@@ -310,7 +310,7 @@ def test_argument_that_names_no_namespace_is_refused() -> None:
 
 
 def test_namespace_invalidated_reaches_what_it_covers_and_no_other() -> None:
-    """Every entry below is dead, every entry beside is not, whatever its parts look like."""
+    """Every entry below is dead, every entry beside is not, for any texts of its parts."""
     cached = of("club:{club}")
     values = [7, "7:8", "77", "7%3A8", "", "club"]
 

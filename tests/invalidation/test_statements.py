@@ -579,7 +579,7 @@ def test_what_a_driver_takes_is_read(sql: object) -> None:
 
 
 class Raising:
-    """Raises whatever is asked."""
+    """Raises at each question."""
 
     @property
     def __class__(self) -> Any:
@@ -680,7 +680,7 @@ ANYTHING = st.one_of(
 @example("with")
 @example(") from a, b")
 def test_nothing_raises(sql: object) -> None:
-    """Whatever a cursor is given, an answer comes, of known tables only."""
+    """For anything that a cursor is given, an answer comes, of known tables only."""
     found = statement_of(sql)
 
     assert found.writes | found.reads <= {*NAMES}
@@ -725,7 +725,7 @@ LITERAL = st.one_of(
 
 @given(st.sampled_from(["SELECT {} FROM shop_shop WHERE a = {}", "UPDATE shop_shop SET a = {} WHERE b = {}"]), LITERAL)
 def test_literals_add_no_table(sql: str, literal: str) -> None:
-    """Whatever stands in a literal is no name and no verb."""
+    """Nothing that stands in a literal is a name or a verb."""
     found = PLAIN.statement_of(sql.replace("{}", f"'{literal}'"))
 
     assert found._replace(columns=None) == PLAIN.statement_of(sql.replace("{}", "'x'"))._replace(columns=None)

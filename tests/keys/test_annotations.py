@@ -15,7 +15,7 @@ from cachedeco.keys import signatures
 from cachedeco.keys.signatures import bare_signature
 
 # A module whose `Club` is imported under `if TYPE_CHECKING:`, or defined further down. Until Python 3.13 annotations
-# that are no text are evaluated when the function is defined; since 3.14, when somebody asks for them.
+# that are no text are evaluated when the function is defined; since 3.14, when code asks for them.
 FUTURE = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
 SOURCE = (
     FUTURE
@@ -168,7 +168,7 @@ def test_annotations_are_asked_for_as_text_where_python_can(monkeypatch: pytest.
 
 
 def test_signature_of_a_cached_function_keeps_its_annotations() -> None:
-    """Whoever asks for them gets them: editors, documentation, other libraries."""
+    """Editors, documentation and other libraries that ask for them get them."""
 
     @cached_query
     def rows(club: int, page: int = 1) -> list[int]:

@@ -1,4 +1,4 @@
-"""Whatever parameters, functions and free variables are called, the source written for them does what it says."""
+"""For any names of parameters, functions and free variables, the source written for them does what it says."""
 
 import asyncio
 import functools
@@ -137,7 +137,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_name_of_any_text_names_the_function(name: str) -> None:
-    """A name may hold braces, quotes, whatever: it is text in the source, and no part of it."""
+    """A name may hold braces, quotes, anything: it is text in the source, and no part of it."""
 
     def rows(club: int) -> list[int]:
         return [club]

@@ -157,13 +157,13 @@ Extent = namedtuple("Extent", "x y")  # noqa: PYI024  the older way to write one
     ids=repr,
 )
 def test_encode_common_values_are_readable(value: object, text: str) -> None:
-    """What most keys are made of can be read by whoever looks into the cache."""
+    """What most keys are made of can be read by a developer who looks into the cache."""
     encoded = encode(value)
 
     assert text == encoded
 
 
-# In each group no two are the same argument, whatever Python's == says.
+# In each group no two are the same argument, though Python's == may say so.
 LOOKALIKES: dict[str, list[Any]] = {
     "one": [1, "1", 1.0, True, b"1", decimal.Decimal(1), fractions.Fraction(1), 1 + 0j, "1.0", "True"],
     "nothing": [None, "None", "", b"", (), [], {}, set(), frozenset(), 0, False, 0.0, "()", "[]", (None,), [None]],
@@ -253,7 +253,7 @@ def test_encode_lookalikes_all_differ(values: list[object]) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_encode_equal_values_have_one_text(left: object, right: object) -> None:
-    """What is one argument has one text, in whatever order and way it was made."""
+    """What is one argument has one text, in any order, and made in any way."""
     texts = encode(left), encode(right)
 
     assert texts[0] == texts[1]

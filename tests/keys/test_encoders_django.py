@@ -221,7 +221,7 @@ def test_lazy_users_differ() -> None:
 
 
 def test_anonymous_user_is_one_value() -> None:
-    """Whoever is not logged in is the same argument, and no user that is saved."""
+    """All visitors who are not logged in are the same argument, and no user that is saved."""
     texts = {encode(AnonymousUser()), encode(SimpleLazyObject(AnonymousUser)), encode((AnonymousUser(),))[1:-1]}
 
     assert {"django.contrib.auth.models.AnonymousUser"} == texts
@@ -229,7 +229,7 @@ def test_anonymous_user_is_one_value() -> None:
 
 @pytest.mark.parametrize("value", [None, 7, "alice", ["a"]], ids=repr)
 def test_lazy_object_of_a_plain_value_is_the_value(value: object) -> None:
-    """A lazy object is unwrapped, whatever it holds."""
+    """A lazy object is unwrapped, with any object inside."""
     text = encode(SimpleLazyObject(lambda: value))
 
     assert encode(value) == text

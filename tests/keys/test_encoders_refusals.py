@@ -228,7 +228,7 @@ def test_refusal_survives_a_repr_that_raises(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def money() -> type[Money]:
-    """Give a class that nobody has registered yet."""
+    """Give a class that is not registered yet."""
 
     class Fresh(Money):
         """A class of this test's own."""
@@ -285,7 +285,7 @@ def test_registration_counts_after_a_refusal(money: type[Money]) -> None:
 
 
 def test_registration_replaces_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever registers a type that has a text already is obeyed."""
+    """A type that has a text already can be registered anew."""
     half = fractions.Fraction(1, 2)
     monkeypatch.setitem(encoders._encoders, fractions.Fraction, encoders._encoders[fractions.Fraction])
     register_key_type(fractions.Fraction, float)
@@ -388,7 +388,7 @@ def test_cache_key_method_tells_two_instances_apart() -> None:
 
 
 def test_cache_key_method_goes_before_all_other_rules() -> None:
-    """A class that says what it is, is told by that, whatever its kind is and whoever has registered it."""
+    """A class that says what it is, is told by that, for any kind, and though it is registered."""
     register_key_type(Plan, lambda plan: plan.name)
 
     text = encode(Plan.FREE)
@@ -397,7 +397,7 @@ def test_cache_key_method_goes_before_all_other_rules() -> None:
 
 
 def test_refusal_in_a_call_names_argument_and_function() -> None:
-    """Whoever reads the error in a log finds the argument, the function and the remedy in it."""
+    """A developer who reads the error in a log finds the argument, the function and the remedy in it."""
 
     @cached_query(name="refusals.classes")
     def classes(club: object, page: int = 1) -> object:

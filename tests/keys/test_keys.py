@@ -38,7 +38,7 @@ def nothing() -> None:
 
 @cached_query
 def anything(*args: object, **kwargs: object) -> object:
-    """Take whatever there is."""
+    """Take all that there is."""
     return args, kwargs
 
 
@@ -243,7 +243,7 @@ def test_callable_that_gives_what_no_key_can_hold_is_refused(option: str, label:
 
 @pytest.mark.parametrize("verb", ["__call__", "invalidate", "refresh", "peek", "key_for"])
 def test_argument_that_no_key_can_hold_is_named_by_every_verb(verb: str) -> None:
-    """Whatever is called, the error names the argument and the function."""
+    """For each kind of function, the error names the argument and the function."""
     with pytest.raises(
         TypeError, match=r"\(page of tests\.keys\.test_keys\.plain\(\)\) in a cache key; it is another one"
     ):

@@ -61,7 +61,7 @@ class Derived(Plain):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_subclass_has_entries_of_its_own(form: str) -> None:
-    """A method that is inherited computes anew for each class, whatever its key is made of."""
+    """A method that is inherited computes anew for each class, with any key."""
     methods = [getattr(each, form) for each in (Plain(), Derived())]
 
     values = [method() for method in (*methods, *methods)]

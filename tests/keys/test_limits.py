@@ -81,7 +81,7 @@ def seen_by_server(cached: CachedQuery[..., Any], *args: object) -> list[str]:
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_keys_of_any_text_fit_memcached(text: str) -> None:
-    """Whatever the arguments are, neither Django nor memcached finds fault with a key."""
+    """For any arguments, neither Django nor memcached finds fault with a key."""
     keys = seen_by_server(rows, text)
 
     # What Django's own prefix holds is the project's own affair.
@@ -137,7 +137,7 @@ def test_key_with_a_space_is_no_key_with_a_mark_in_its_place() -> None:
 
 
 def test_long_key_begins_as_a_short_one() -> None:
-    """Whoever looks into the cache still sees whose key it is."""
+    """A developer who looks into the cache still sees of which function a key is."""
     key = rows.key_for("x" * 1000)
 
     assert bare(key).startswith("cd:e:tests.keys.test_limits.rows(text=")
@@ -165,7 +165,7 @@ def test_digest_cannot_be_written_as_an_argument() -> None:
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_invalidation_finds_keys_of_any_text(cache: BaseCache, text: str) -> None:  # noqa: ARG001  each entry of CACHES
-    """A key that was shortened is the same for whoever reads and whoever invalidates."""
+    """A key that was shortened is the same for reads and for invalidations."""
     found = []
     for invalidate in (
         lambda: rows.invalidate(text),

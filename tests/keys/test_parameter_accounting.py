@@ -44,7 +44,7 @@ def test_parameter_that_a_callable_does_not_name_is_refused_with_what_it_lacks(k
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parameter_that_ignore_names_is_accounted_for(name: str) -> None:
-    """Whoever says that a parameter does not change the value is believed."""
+    """An option that says that a parameter does not change the value is believed."""
     template = ":".join(f"{{{each}}}" for each in NAMES if each != name)
 
     cached = cached_query(key=template, ignore=[name])(club_classes)

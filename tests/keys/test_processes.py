@@ -65,7 +65,7 @@ def output(seed: int) -> list[str]:
 
 
 def test_keys_do_not_depend_on_the_hash_seed() -> None:
-    """Sets, dicts, and namespaces in a set have one order, whatever order a process goes through them in."""
+    """Sets, dicts, and namespaces in a set have one order, in each process."""
     first, second = output(1), output(2)
 
     assert first[-1] != second[-1]

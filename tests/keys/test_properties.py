@@ -333,7 +333,7 @@ def test_different_calls_have_different_keys(calls: list[tuple[Any, Any, list[An
 @example(("", "'", ""), [(3, "b=1"), ("b=3", 1)])
 @example(("", "", "'"), [(1, 3), (1, "|'3")])
 def test_template_of_any_text_tells_calls_apart(text: tuple[str, str, str], calls: list[tuple[object, object]]) -> None:
-    """Whatever a template's own text is, as many keys as calls."""
+    """For any text of a template, there are as many keys as calls."""
     before, between, after = (each.replace("{", "{{").replace("}", "}}") for each in text)
 
     @cached_query(key=f"{before}{{a}}{between}{{b}}{after}", vary=lambda: "'")

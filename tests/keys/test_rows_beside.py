@@ -236,7 +236,7 @@ def test_value_that_the_row_works_out_is_left_out() -> None:
 
 
 def test_anonymous_users_of_two_tenants_differ() -> None:
-    """A middleware sets the tenant on each user, and nobody else's page may be served; invalidated are all."""
+    """A middleware sets the tenant on each user, and no other tenant's page may be served; invalidated are all."""
 
     @cached_query
     def title(user: Any) -> str:

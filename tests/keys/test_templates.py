@@ -92,7 +92,7 @@ def test_template_follows_paths_of_any_length() -> None:
     ],
 )
 def test_template_text_forges_nothing(template: str) -> None:
-    """Whatever stands between two fields, no pair of values can be read as another pair."""
+    """With any text between two fields, no pair of values can be read as another pair."""
 
     @cached_query(key=template)
     def rows(a: object, b: object) -> object:

@@ -61,7 +61,7 @@ def test_tenants_have_entries_of_their_own() -> None:
 
 @pytest.mark.django_db
 def test_invalidation_at_a_commit_reaches_the_tenant_that_it_was_made_for() -> None:
-    """What waits for a commit is the whole key, whoever is the tenant by then."""
+    """What waits for a commit is the whole key, though the tenant is another one by then."""
     for tenant in ("north", "south"):
         as_tenant(tenant, page, 1)
 

@@ -79,7 +79,7 @@ def test_vary_invalidated_reaches_every_variant() -> None:
 
 
 def test_vary_text_cannot_be_forged() -> None:
-    """Arguments, what a call varies on and the version stay in their places, whatever texts they are."""
+    """Arguments, what a call varies on and the version stay in their places, for any texts."""
     varied = [""]
 
     def rows(text: str) -> str:

@@ -32,7 +32,7 @@ LOOKS_AGAIN = {"database": ["get_many"]}
 @namespaces
 @pytest.mark.usefixtures("backend")
 def test_hit_is_one_command(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
-    """A hit is one `get_many`, whatever the number of namespaces; other libraries ask again for each version."""
+    """A hit is one `get_many`, for any number of namespaces; other libraries ask again for each version."""
 
     @side.cached(namespace=spaces)
     def double(number: int) -> int:
@@ -187,7 +187,7 @@ def test_invalidation_is_one_command(
 
 @both
 def test_namespace_is_invalidated_by_one_command(side: Side, backend: str, commands: Commands) -> None:
-    """To invalidate a namespace is one `set_many`, whatever lies in it."""
+    """To invalidate a namespace is one `set_many`, for any number of entries in it."""
     commands.clear()
 
     side.call(Namespace("club", 7).invalidate)

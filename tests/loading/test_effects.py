@@ -207,7 +207,7 @@ def test_what_a_flow_raises_on_the_loop_ends_it(raises: str, error: type[Excepti
 
 
 def test_promise_may_outlive_the_loop_of_who_waited() -> None:
-    """A computation that ends when nobody's loop is there any more has nobody to tell."""
+    """A computation that ends when its caller's loop is gone tells no caller."""
     promise: Promise[str] = Promise()
 
     async def gives_up() -> object:
@@ -338,7 +338,7 @@ def test_timeout_of_the_caller_is_its_own() -> None:
     assert taken.is_left
 
 
-def test_coroutine_that_nobody_awaits_any_more_closes_its_steps() -> None:
+def test_coroutine_that_is_not_awaited_any_more_closes_its_steps() -> None:
     """In the middle of the computation nothing can be awaited any more: the generator is left, and no error is lost."""
     taken = Taken(CALL_USER)
 

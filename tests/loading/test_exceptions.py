@@ -247,7 +247,7 @@ def test_followers_raise_copies(page: Page) -> None:
 
 @both
 def test_bulk_call_of_one_id_stores_it(side: Side) -> None:
-    """With several ids nobody knows whose it is; what one id alone has raised is raised for it among others, too."""
+    """Of several ids it is unknown whose it is; what one id alone has raised is raised for it among others, too."""
     asked: list[list[int]] = []
 
     @side.many(over="ids", cache_exceptions={Http404: 60}, ignore=("asked",))

@@ -1,4 +1,4 @@
-"""A cached QuerySet: fetched once, a QuerySet again for whoever is served."""
+"""A cached QuerySet: fetched once, a QuerySet again for each caller that is served."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -57,7 +57,7 @@ def test_queryset_on_a_hit_needs_no_query(side: Side, django_assert_num_queries:
 
 @both
 def test_queryset_on_a_hit_is_a_queryset(side: Side, django_assert_num_queries: AssertQueries) -> None:
-    """Whoever is served can filter on, which is a query of its own."""
+    """A caller that is served can filter on, which is a query of its own."""
 
     @side.cached()
     def clubs() -> QuerySet[Club]:
@@ -89,7 +89,7 @@ def test_queryset_on_a_hit_is_a_queryset(side: Side, django_assert_num_queries: 
 def test_queryset_of_any_form_needs_no_query_on_a_hit(
     side: Side, narrow: Callable[[Any], Any], django_assert_num_queries: AssertQueries
 ) -> None:
-    """Whatever a QuerySet gives, and where it lies in the result, it is fetched when it is stored."""
+    """A QuerySet of any kind, at any place in the result, is fetched when it is stored."""
 
     @side.cached(ignore=("narrow",))
     def clubs() -> object:

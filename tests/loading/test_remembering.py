@@ -166,7 +166,7 @@ ENDS: dict[str, Callable[[], object]] = {
 @pytest.mark.usefixtures("warmth")
 @pytest.mark.parametrize("name", ENDS)
 def test_invalidation_of_this_process_ends_what_is_remembered(name: str) -> None:
-    """Whoever invalidates a token in this process, the next call computes, and so does one around it."""
+    """After an invalidation by any caller in this process the next call computes, and so does one around it."""
     with remembered():
         listed(1), gather(outer.call(1), many.call([1]))
         before = len(computed)
@@ -469,7 +469,7 @@ def test_tenants_of_a_key_function_share_nothing(use_caches: UseCaches, cache_co
 
 @pytest.mark.parametrize("occasion", ["fork", "settings", "caches", "test"])
 def test_other_process_or_settings_have_read_nothing(occasion: Any, commands: Commands) -> None:
-    """A forked child, and whoever changes the settings, asks the cache."""
+    """A forked child asks the cache, and so does a call after a change of the settings."""
     with remembered():
         listed(1), listed(1)
         commands.clear()

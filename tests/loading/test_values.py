@@ -1,4 +1,4 @@
-"""What a cached function returns is what its callers get, whatever it is."""
+"""What a cached function returns is what its callers get, for any value."""
 
 import os
 import pickle
@@ -281,7 +281,7 @@ def test_value_whose_class_is_gone_is_computed_anew(side: Side, monkeypatch: pyt
 
 @both
 def test_value_that_refuses_to_be_unpickled_is_a_miss(side: Side) -> None:
-    """Whatever unpickling raises is an event, and the function's value is returned."""
+    """Any exception of unpickling is an event, and the function's value is returned."""
 
     @side.cached()
     def answer() -> object:

@@ -62,7 +62,7 @@ def test_command_replays_on_demand(pk: int) -> None:
 
 @pytest.mark.usefixtures("_two_rows")
 def test_command_that_leaves_something_fails() -> None:
-    """So that whoever runs it periodically is told by its exit status."""
+    """So that its exit status tells what runs it periodically."""
     with faulty(unreachable=True), pytest.raises(CommandError, match="Not everything could be delivered"):
         said()
 

@@ -222,7 +222,7 @@ def test_function_that_the_settings_refuse_stops_no_other(club: Club, monkeypatc
 
 @pytest.mark.parametrize(("is_recorded", "advice"), [(True, "The outbox has them"), (False, "run this again")])
 def test_what_is_delayed_says_who_sends_it(*, is_recorded: bool, advice: str) -> None:
-    """A deliverer, where the outbox has it; else whoever runs the command again."""
+    """A deliverer, where the outbox has it; else the next run of the command."""
     outcome = invalidating.TargetOutcome("club:7", [], ["default"], is_recorded)
 
     assert advice in invalidating.trouble_of([outcome])

@@ -199,7 +199,7 @@ def test_model_without_a_migration_is_refused(migrations: Path) -> None:
 
 
 def test_branches_of_migrations_are_refused(migrations: Path) -> None:
-    """They are to be merged first."""
+    """They have to be merged first."""
     said("tests.Club")
     path = migrations / "0002_cachedeco_triggers.py"
     path.with_name("0002_other.py").write_text(path.read_text())

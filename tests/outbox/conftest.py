@@ -31,7 +31,7 @@ class Clock:
         return self.now
 
     def pass_grace(self) -> None:
-        """Go on until whoever commits has had the time to deliver by himself."""
+        """Go on until the process that commits has had the time to deliver by itself."""
         self.now += outbox_delivery.COMMIT_SECONDS + 0.5
 
 

@@ -16,7 +16,7 @@ def main() -> None:
     with transaction.atomic(using=ALIAS):
         rename(int(sys.argv[1]), "new")
         name_of.invalidate(int(sys.argv[1]))
-        # Before all that wait for the commit: by on_commit() nobody gets there.
+        # Before all that wait for the commit: by on_commit() none gets there.
         die = (set(), lambda: os.kill(os.getpid(), signal.SIGKILL), False)
         connections[ALIAS].run_on_commit.insert(0, die)  # type: ignore[arg-type]
 

@@ -26,7 +26,7 @@ class OnlyThere:
     """A router that has the outbox's table in the database "outbox" alone."""
 
     def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:
-        """Say where the table is to be."""
+        """Say where the table is."""
         return db == ALIAS if app_label == "cachedeco_outbox" else None
 
 

@@ -70,7 +70,7 @@ def test_table_that_is_missing_is_w010() -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_table_is_not_missed_where_nobody_wants_it() -> None:
+def test_table_is_not_missed_where_it_is_not_wanted() -> None:
     """Databases that were not asked about, or whose router does not want the table, are left alone."""
     drop_table(Row)
     try:

@@ -61,7 +61,7 @@ def test_value_of_an_earlier_beat_tells(heart: Heartbeat) -> None:
 
 @pytest.mark.parametrize("fault", [{"unreachable": True}, {"raises": OSError()}], ids=["quiet", "raising"])
 def test_cache_that_was_away_is_forgetful_when_it_returns(heart: Heartbeat, fault: dict[str, object]) -> None:
-    """What happened to a server that could not be asked nobody knows."""
+    """What happened to a server that could not be asked is unknown."""
     heart.beat()
     with faulty(**fault):  # type: ignore[arg-type]
         away = [heart.beat() for _ in range(2)]
@@ -70,7 +70,7 @@ def test_cache_that_was_away_is_forgetful_when_it_returns(heart: Heartbeat, faul
 
 
 def test_cache_that_was_doubted_is_forgetful(heart: Heartbeat) -> None:
-    """A replay that did not arrive is to be repeated."""
+    """A replay that did not arrive is repeated."""
     heart.beat()
     heart.require_replay()
 

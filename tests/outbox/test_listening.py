@@ -85,7 +85,7 @@ def test_server_that_is_gone_does_not_end_the_pause(
 
 @pytest.mark.usefixtures("database")
 def test_notices_of_psycopg_2_do_not_pile_up() -> None:
-    """It appends them to whatever is there, which a loop of months must not fill."""
+    """It appends them to all that is there, which a loop of months must not fill."""
     driver = SimpleNamespace(notifies=[])
 
     listening._drop_notices(driver)

@@ -34,7 +34,7 @@ def errors(events: list[Event]) -> list[str]:
 
 
 def test_row_is_seen_by_others_with_the_commit(pk: int) -> None:
-    """Until the commit nobody else sees the row; after it, it is there, and acknowledged."""
+    """Until the commit no other connection sees the row; after it, it is there, and acknowledged."""
     with transaction.atomic(using=ALIAS):
         name_of.invalidate(pk)
         before = in_thread(waiting_and_done)
@@ -158,7 +158,7 @@ def test_statement_that_fails_is_no_failure_of_the_outbox(pk: int) -> None:
 
 
 def test_row_of_a_savepoint_released_stands_for_what_comes_after_it(pk: int) -> None:
-    """What a savepoint has left is as safe as what comes after it, whatever becomes of another one."""
+    """What a savepoint has left is as safe as what comes after it, though another one is rolled back."""
     with transaction.atomic(using=ALIAS):
         with transaction.atomic(using=ALIAS):
             name_of.invalidate(pk)
@@ -226,7 +226,7 @@ def test_transaction_that_is_begun_by_sql_is_told_of(pk: int, end: str) -> None:
     assert ([], "old" if end == "ROLLBACK" else "newer") == (all_rows(), name_of(pk))
 
 
-def test_row_is_deleted_at_once_where_nothing_is_to_be_replayed(pk: int, settings: Settings) -> None:
+def test_row_is_deleted_at_once_where_nothing_will_be_replayed(pk: int, settings: Settings) -> None:
     """With OUTBOX_SECONDS at 0 what is acknowledged leaves no row."""
     settings.CACHEDECO = {"OUTBOX_SECONDS": 0}
 

@@ -51,7 +51,7 @@ def test_row_that_waits_is_never_too_old(pk: int, clock: Clock) -> None:
 
 
 def test_row_of_a_cache_that_is_away_is_kept_past_the_window(pk: int, clock: Clock) -> None:
-    """When the cache returns with old memory, it is to be told what it had acknowledged before it went."""
+    """When the cache returns with old memory, it is told what it had acknowledged before it went."""
     name_of.invalidate(pk)
     clock.now += 601
 
@@ -63,7 +63,7 @@ def test_row_of_a_cache_that_is_away_is_kept_past_the_window(pk: int, clock: Clo
 
 
 def test_row_that_could_not_be_replayed_is_kept_past_the_window(pk: int, clock: Clock) -> None:
-    """A cache that returns, and is gone again in the middle of the replay, is to be told the rest when it can."""
+    """A cache that returns, and is gone again in the middle of the replay, is told the rest when it can be."""
     name_of.invalidate(pk)
     name_of.invalidate_all()
     clock.now += 601
@@ -99,7 +99,7 @@ def test_ordinary_run_replays_nothing(pk: int, commands: Commands) -> None:
 
 
 def test_first_run_of_a_loop_replays(pk: int, commands: Commands) -> None:
-    """Nobody has watched the cache until now, so it may have forgotten something; a second run knows better."""
+    """The cache was not watched until now, so it may have forgotten something; a second run knows better."""
     name_of.invalidate(pk)
     deliverer = Deliverer()
     commands.clear()

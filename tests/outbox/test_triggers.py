@@ -195,7 +195,7 @@ def test_row_of_a_many_to_many_table_concerns_both_sides(psql: Psql) -> None:
 
 
 def test_write_that_is_watched_is_not_recorded_again() -> None:
-    """In autocommit and in a transaction, whatever the kind."""
+    """In autocommit and in a transaction, for each kind."""
     with transaction.atomic(using=ALIAS):
         member = Member.objects.using(ALIAS).create(name="x")
         member.clubs.add(1)
@@ -417,7 +417,7 @@ def test_operation_says_what_it_does() -> None:
 
 
 def test_role_without_rights_on_the_outbox_can_write(psql: Psql) -> None:
-    """Whoever may write to a table need not know of the outbox."""
+    """A user who may write to a table need not know of the outbox."""
     psql.execute("CREATE ROLE reporter")
     psql.execute("GRANT UPDATE ON tests_club TO reporter")
     psql.execute("SET ROLE reporter")
@@ -488,7 +488,7 @@ def test_table_that_is_ignored_by_now_ends_nothing(psql: Psql, settings: Setting
     assert (Report(), []) == (deliver(), all_rows())
 
 
-def test_outbox_is_ignored_whatever_the_settings_say(settings: Settings) -> None:
+def test_outbox_is_ignored_by_any_settings(settings: Settings) -> None:
     """To record a write of the outbox's own table would be a write of it."""
     settings.CACHEDECO = {"IGNORED_TABLES": []}
 

@@ -38,7 +38,7 @@ class Mistake(NamedTuple):
     used: str
     told: Told
     says: str
-    settings: dict[str, Any] = {}  # noqa: RUF012 -- nobody writes to it
+    settings: dict[str, Any] = {}  # noqa: RUF012 -- it is never written to
     isolates: bool = True
 
 
@@ -359,7 +359,7 @@ def told(act: Callable[[], object]) -> str:
     """Return what an exception says; nothing where there is none."""
     try:
         act()
-    except Exception as error:  # noqa: BLE001 -- whatever it is
+    except Exception as error:  # noqa: BLE001 -- any is a finding
         return str(error)
     return ""
 

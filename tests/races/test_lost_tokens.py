@@ -23,7 +23,7 @@ pytestmark = [
 @pytest.mark.parametrize("lost", range(5), ids=["own", "function", "parent", "namespace", "all"])
 def test_token_lost_is_a_miss_and_never_the_past(source: Source, read: Reader, lost: int) -> None:
     """
-    Whichever token the server evicts, and whatever was invalidated before, what was stored under it is dead.
+    Whichever token the server evicts, and with any invalidation before, what was stored under it is dead.
 
     The defects: an evicted version began again at its first value and revived the entries of long ago; an evicted
     set of dependents left entries that no invalidation reached.

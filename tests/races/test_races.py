@@ -1,5 +1,5 @@
 """
-The races of two invariants, step by step: what the stamp vouches for, and who joins whom.
+The races of two invariants, step by step: what the stamp proves, and which caller joins which.
 
 A `Source` holds the truth, and stops a reader after it has read it. The controls show that the steps are those of
 the race: decorators as they are usually written fail.
@@ -119,7 +119,7 @@ def test_write_between_any_two_commands_of_a_call_is_not_lost(  # noqa: PLR0913 
     assert ("new", "new") == (read(1), read(1))
 
 
-# --- 3. whoever comes after an invalidation does not get what began before it ---
+# --- 3. a caller after an invalidation does not get what began before it ---
 
 
 @pytest.mark.covering(2)

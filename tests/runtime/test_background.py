@@ -82,7 +82,7 @@ def test_task_that_fails_is_no_complaint_of_asyncio(caplog: pytest.LogCaptureFix
 
 
 def test_loop_that_ends_takes_along_what_has_not_begun() -> None:
-    """Python does not complain of coroutines that nobody has awaited; warnings are errors here."""
+    """Python does not complain of coroutines that were never awaited; warnings are errors here."""
 
     async def work() -> None:
         pytest.fail("begun")
@@ -101,7 +101,7 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
     """
     A caller whose thread Django ends with the request is not kept waiting, and nothing is left open behind him.
 
-    The defect: each task that outlived a request had a thread of its own, and a database connection that nobody closed.
+    The defect: each task that outlived a request had a thread of its own, and a connection that was never closed.
     """
     room = background._TaskThread()
     seen: list[tuple[str, object, object]] = []
@@ -188,7 +188,7 @@ def test_task_whose_loop_was_closed_gives_its_room_to_another(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Who closes a loop, and cancels nothing before, takes nobody's room for ever; it is Python that complains.
+    A loop that is closed, and cancels nothing before, takes no room for ever; it is Python that complains.
 
     The defect: after so many such loops no async function was refreshed or audited any more.
     """

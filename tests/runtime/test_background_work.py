@@ -1,4 +1,4 @@
-"""Work that nobody waits for: places, contexts, connections, errors, and ends."""
+"""Work for which no caller waits: places, contexts, connections, errors, and ends."""
 
 import asyncio
 import gc
@@ -71,7 +71,7 @@ def test_pool_is_begun_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_work_raises_is_lost_and_its_place_is_not(
     monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor, error: type[BaseException]
 ) -> None:
-    """Whatever happens, the connections of the thread are closed, the place is free, and the thread goes on."""
+    """After any end of the work the connections of the thread are closed, the place is free, and the thread goes on."""
     closed: list[str] = []
     monkeypatch.setattr(background, "connections", type("Spy", (), {"close_all": lambda _: closed.append("all")})())
     monkeypatch.setattr(background, "LONGEST_QUEUE", 1)
@@ -186,7 +186,7 @@ async def raising(error: BaseException) -> None:
 
 
 def test_coroutine_goes_on_in_a_task_of_the_loop() -> None:
-    """It is not lost though nobody keeps it, and has the context of the caller."""
+    """It is not lost though no caller keeps it, and has the context of the caller."""
 
     async def scene() -> list[str]:
         said: list[str] = []
@@ -208,7 +208,7 @@ def test_coroutine_goes_on_in_a_task_of_the_loop() -> None:
 
 
 def test_coroutine_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And never made, so that Python does not warn of one that nobody has awaited."""
+    """And never made, so that Python does not warn of one that was never awaited."""
     monkeypatch.setattr(background, "LONGEST_QUEUE", 2)
 
     async def scene() -> tuple[list[bool], bool]:

@@ -1,4 +1,4 @@
-"""Events: what happened is told to every hook, and counted right whatever the hooks do."""
+"""Events: what happened is told to every hook, and counted right though hooks may raise."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -246,7 +246,7 @@ def test_hook_that_is_not_there_can_be_removed() -> None:
 
 
 def test_listening_ends_with_its_block() -> None:
-    """After the block, also after one that raised, nobody listens."""
+    """After the block, also after one that raised, the hook is not called."""
     seen: list[Event] = []
 
     def work() -> NoReturn:
@@ -351,7 +351,7 @@ def test_hook_may_call_a_cached_function() -> None:
 
 @pytest.mark.usefixtures("faulty_backend")
 def test_failure_of_the_cache_is_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody should look, and nobody need be woken: the call has its value."""
+    """A developer should look, and need not be woken: the call has its value."""
 
     @cached_query
     def answer() -> int:

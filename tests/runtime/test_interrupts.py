@@ -54,7 +54,7 @@ def handle() -> Iterator[Callable[[Handler], object]]:
 
 @pytest.mark.parametrize("form", HANDLERS)
 def test_exception_of_a_handler_is_an_interrupt(handle: Callable[[Handler], object], form: str) -> None:
-    """Its frame stands in the traceback, whatever form the handler has; where it was caught does not matter."""
+    """Its frame stands in the traceback, for each form of a handler; where it was caught does not matter."""
     handle(HANDLERS[form])
 
     with pytest.raises(Expired) as caught:

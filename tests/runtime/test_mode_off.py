@@ -28,7 +28,7 @@ def _raise(*_: object, **__: object) -> NoReturn:
 
 
 class Untouchable(BaseCache):
-    """A cache that can be made, and then fails whatever it is asked."""
+    """A cache that can be made, and then fails at each command."""
 
     def __init__(self, _location: object, params: dict[str, object]) -> None:
         """Be made."""
@@ -84,7 +84,7 @@ EVERY_WAY = pytest.mark.parametrize(("expected", "way"), WAYS.values(), ids=WAYS
 @EVERY_WAY
 @pytest.mark.usefixtures("_no_server")
 def test_off_touches_no_cache(expected: object, way: Callable[[], object]) -> None:
-    """Whatever is asked of a function in mode "off", its cache is neither made nor used."""
+    """For each verb of a function in mode "off", its cache is neither made nor used."""
     assert expected == way()
 
 

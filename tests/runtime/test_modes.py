@@ -43,7 +43,7 @@ def _fresh_source() -> None:
 
 
 def test_mode_without_setting_is_on() -> None:
-    """Caching is on where nobody says otherwise."""
+    """Caching is on where no setting says otherwise."""
     assert "on" == current_mode()
 
 
@@ -58,7 +58,7 @@ def test_mode_setting_is_followed_at_once(name: ModeName) -> None:
 
 @EVERY_MODE
 def test_mode_block_outranks_the_setting(name: ModeName) -> None:
-    """A block counts more than the setting, whatever that is, and a change of it inside the block."""
+    """A block counts more than the setting, for any value of that, and a change of it inside the block."""
     for setting in MODES:
         with mode(name), override_settings(CACHEDECO={"MODE": setting}):
             assert name == current_mode()
@@ -159,7 +159,7 @@ def test_bypass_inside_off_stays_off(setting: ModeName) -> None:
 
 
 def test_mode_on_inside_off_is_on() -> None:
-    """Whoever says "on" means it: a test of the caching itself, in a suite that runs without."""
+    """A block says "on" and means it, as in a test of the caching itself, in a suite that runs without."""
     with override_settings(CACHEDECO={"MODE": "off"}), mode("on"):
         value_of("value")
 

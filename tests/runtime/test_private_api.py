@@ -74,7 +74,7 @@ def _without_fallbacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_without_fallbacks")
 def test_everything_is_there() -> None:
-    """Of the versions that the tests run with nothing is missing, whatever is imported."""
+    """Of the versions that the tests run with nothing is missing, with any modules imported."""
     assert [] == private_api.missing()
     assert {"Django", "asgiref", "pymemcache", "redis", "Python"} == set(NAMES)
 

@@ -129,7 +129,7 @@ HOSTILE: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value], lambda value: {1: (value, 2)}])
 def test_code_of_the_user_is_not_run(make: Callable[[], Any], wrap: Callable[[Any], Any]) -> None:
-    """Whatever a class does when it is shown, a message has its name alone, and no query: here is no database."""
+    """A message has the name of a class alone, and runs no code of it and no query: here is no database."""
     shown = repr_of(wrap(make()))
 
     assert (True, False) == (len(shown) <= LONGEST, MARKER in shown)
@@ -382,7 +382,7 @@ VALUES = st.recursive(
 @settings(max_examples=of_length(15, soak=500), deadline=None)
 @given(value=VALUES)
 def test_no_refusal_shows_a_secret_or_a_page(value: Any) -> None:
-    """Whatever is refused, wherever: no secret that a name tells, no more than 200 characters of the value."""
+    """In each refusal there is no secret that a name tells, no more than 200 characters of the value."""
     given_value = with_hostile(value)
     for name, refuse in REFUSALS.items():
         try:
@@ -420,7 +420,7 @@ class Mute(Exception):  # noqa: N818 -- what a project may have
     ids=["text", "no text", "lines", "secret", "URL", "long", "can't be told", "key"],
 )
 def test_exception_is_shown_in_a_line(error: Exception, shown: str) -> None:
-    """Whatever a class of the project gives as its text: short, in one line, and without secrets."""
+    """Any text that a class of the project gives is short, in one line, and without secrets."""
     assert shown == shorten_error(error)
 
 

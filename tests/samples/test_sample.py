@@ -73,7 +73,7 @@ def test_parallel_runs_have_two_workers(run: Run, found: Outcomes) -> None:
 
 @pytest.mark.parametrize("server", ["memcached", "redis"])
 def test_what_other_people_had_is_still_there(server: str, found: Outcomes) -> None:
-    """After all these runs, each value that somebody else had on the server is there, unchanged."""
+    """After all these runs, each value of others on the server is there, unchanged."""
     assert len(found.before[server]) > len(POLLUTED) - 1
     assert found.before[server] == found.after[server]
 

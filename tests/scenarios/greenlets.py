@@ -1,8 +1,8 @@
 """
-Many greenlets of one thread, as a worker of gevent has them: is any answer somebody else's, old, or not committed?
+Many greenlets of one thread, as a worker of gevent has them: is any answer another one's, old, or not committed?
 
 Each reads rows of PostgreSQL by a cached function, on memcached and on Redis, and writes some, in transactions of which
-a few are rolled back. Now and then one is ended by a Timeout, at whatever it waits for.
+a few are rolled back. Now and then one is ended by a Timeout, at any point where it waits.
 
     $ python -m gevent.monkey --module tests.scenarios.greenlets
 """

@@ -177,7 +177,7 @@ def meeting(fault: Fault, kind: Kind, wire: Wire, cache_config: CacheConfig, use
             connect()
         with wire.faulty(fault):
             yield
-        # Settings that change are another cache, which nobody owes anything; here it is the same as before.
+        # Settings that change are another cache, to which nothing is owed; here it is the same as before.
         breakers = breaker.breakers.copy()
         use(PATIENCE_SECONDS)
         breaker.breakers.update(breakers)
@@ -191,7 +191,7 @@ def meeting(fault: Fault, kind: Kind, wire: Wire, cache_config: CacheConfig, use
 @verbs
 @pytest.mark.parametrize("fault", get_args(Fault))
 def test_verb_on_a_faulty_wire(side: Side, verb: Verb, meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever becomes of the messages, the call goes on, and what is old is gone or known to be there."""
+    """With any fault of the messages, the call goes on, and what is old is gone or known to be there."""
     check(side, verb, monkeypatch, meeting)
 
 
@@ -201,7 +201,7 @@ def test_verb_on_a_faulty_wire(side: Side, verb: Verb, meeting: Meeting, monkeyp
 @pytest.mark.parametrize("fault", MISBEHAVIOUR)
 @pytest.mark.usefixtures("faulty_backend")
 def test_verb_on_a_faulty_backend(side: Side, verb: Verb, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same holds for a backend that answers nonsense, or raises what nobody expects."""
+    """The same holds for a backend that answers nonsense, or raises what is not expected."""
     operations, way = MISBEHAVIOUR[fault]
 
     check(side, verb, monkeypatch, lambda _connect: faulty(*operations, **way))

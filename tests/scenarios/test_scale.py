@@ -317,7 +317,7 @@ def test_what_does_not_exist_leaves_nothing_that_never_ends(
     private_redis: Redis, use_caches: UseCaches, cache_config: CacheConfig, *, tenants: bool
 ) -> None:
     """
-    Each primary key that anybody asks for leaves tokens, which end: those that never do are one for each function.
+    Each primary key that is asked for leaves tokens, which end: those that never do are one for each function.
 
     The defect: the token of each `club:{pk}` stayed for ever in a Redis that evicts nothing.
     """

@@ -64,8 +64,8 @@ def test_nothing_old_is_served_and_the_control_is_caught(
 
 
 @pytest.mark.soak
-def test_auditor_finds_each_hidden_write_and_accuses_nobody_else(postgresql: PostgreSQL) -> None:
-    """Where one write in three is told to nobody, every audit of such a row reports it, and none of another row."""
+def test_auditor_finds_each_hidden_write_and_accuses_no_other(postgresql: PostgreSQL) -> None:
+    """Where one write in three is not announced, every audit of such a row reports it, and none of another row."""
     audit = Audit(share=0.2, seconds=1.0, hide=3)
 
     [ours] = storm("plain", "memcached", postgresql, replace(SHORT, seconds=10.0), controls=(), audit=audit)
@@ -104,7 +104,7 @@ def test_value_is_stale_since_the_first_newer_version(board: Board) -> None:
     assert 2 * 3600 == seconds
 
 
-def test_version_that_nobody_was_told_of_makes_nothing_stale(board: Board) -> None:
+def test_version_that_was_not_announced_makes_nothing_stale(board: Board) -> None:
     """A version whose writer was killed has no time, and the next one counts."""
     for version in (1, 3):
         board.acknowledge(0, 1, version)

@@ -41,7 +41,7 @@ def test_process_that_is_killed_is_named_with_its_signal(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("backend", READERS)
-def test_nobody_gets_what_is_old_or_another_tenants(backend: Backend) -> None:
+def test_no_value_is_old_or_another_tenants(backend: Backend) -> None:
     """Nothing old or foreign is served, nothing raised or left behind: single, nested and bulk calls, cancelled too."""
     tally = storm(backend, CALM)
 
@@ -57,7 +57,7 @@ def test_nobody_gets_what_is_old_or_another_tenants(backend: Backend) -> None:
         *(pytest.param(each, "down", marks=pytest.mark.soak) for each in ("memcached", "redis", "our-redis")),
     ],
 )
-def test_nobody_gets_another_tenants_value_without_a_cache(backend: Backend, weather: Weather) -> None:
+def test_no_value_is_another_tenants_without_a_cache(backend: Backend, weather: Weather) -> None:
     """Callers of three tenants share no computation where no server answers, or takes no more memory."""
     assert "" == faults_of(storm(backend, CALM, weather=weather))
 

@@ -106,7 +106,7 @@ def writes(row: str, *invalidations: Callable[[], object], times: int = 1) -> Ac
 
 
 def changes(row: str) -> Act:
-    """Write a row, and tell nobody."""
+    """Write a row, and announce nothing."""
     return lambda: step("row", ("write row", row), lambda: _written(row))
 
 
@@ -148,14 +148,14 @@ def can_not_be_read() -> None:
 
 
 def at_once() -> None:
-    """Fail if anybody has waited until his patience was over."""
+    """Fail if an actor has waited until its patience was over."""
     if world().clock != START:
         message = f"somebody has waited for {world().clock - START} seconds"
         raise Violation(message)
 
 
 def soon() -> None:
-    """Fail if anybody has waited for longer than some polls."""
+    """Fail if an actor has waited for longer than some polls."""
     if world().clock > START + SOME_POLLS:
         message = f"somebody has waited for {world().clock - START} seconds"
         raise Violation(message)

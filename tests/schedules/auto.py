@@ -182,7 +182,7 @@ def commits(table: str) -> Act:
 
 
 def is_stored(function: Callable[[], Versions], *, is_computed: bool = True) -> Act:
-    """Fail unless what was computed before is stored: here, when nobody else is there, or by the cast."""
+    """Fail unless what was computed before is stored: here, when no other actor is there, or by the cast."""
 
     def act() -> None:
         if is_computed:

@@ -72,7 +72,7 @@ class Stage:
     """A world with its actors in threads."""
 
     def __init__(self, world: World, crew: Crew, strategy: Strategy) -> None:
-        """Begin with nobody on it."""
+        """Begin empty."""
         self.world = world
         self._crew = crew
         self._strategy = strategy
@@ -163,7 +163,7 @@ class Stage:
             raise Crashed
 
     def _resume_next(self, actor: Actor | None) -> None:
-        """Hand the baton to whoever is next, and wait for it to come back to this actor."""
+        """Hand the baton to the next actor, and wait for it to come back to this actor."""
         # First each begins, up to its first step.
         following = next(self._beginners, None) or self._next()
         self.world.running = following

@@ -74,7 +74,7 @@ class Exhaustive:
     Choose everything, in turn.
 
     Each run takes another way at the last place that has one left, and ends where it meets a state that was met before:
-    whatever follows from it has been seen. The schedules are counted all the same.
+    all that follows from it has been seen. The schedules are counted all the same.
     """
 
     def __init__(self, *, cuts: bool = True) -> None:

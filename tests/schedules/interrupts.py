@@ -78,7 +78,7 @@ def _leave_no_computation() -> None:
 
 
 def nothing_is_left() -> None:
-    """Fail if a flight or a lease is left, by which others would wait for nobody."""
+    """Fail if a flight or a lease is left, by which others would wait for nothing."""
     here = world()
     if here.alone.flights:
         message = f"flights are left: {list(here.alone.flights)}"

@@ -1,4 +1,4 @@
-"""What a function under AUTO is known to read, in the process of whoever asks."""
+"""What a function under AUTO is known to read, in the process of the caller."""
 
 from typing import Any
 

@@ -46,7 +46,7 @@ class DeleteAndAdd(DeleteAndSet):
     """The same with `add`, as Django's `get_or_set` has it."""
 
     def store(self, value: Frozen) -> None:
-        """Store, if nobody else was quicker."""
+        """Store, if no other actor was quicker."""
         cache().add("value", value)
 
 
@@ -96,7 +96,7 @@ class Counter(Stamped):
 
 
 class Timestamp(Stamped):
-    """What stands is the time of the last invalidation: a value is to be younger. The clock never rests."""
+    """What stands is the time of the last invalidation: a value has to be younger. The clock never rests."""
 
     def is_valid(self, stamp: Any, standing: Any) -> bool:
         """Compare."""
@@ -129,7 +129,7 @@ class StampedAfter(Stamped):
 
 
 class SharedByKey(Stamped):
-    """The stamp is right, and a computation under way is joined by whoever asks for the same key."""
+    """The stamp is right, and a computation under way is joined by each caller that asks for the same key."""
 
     def __call__(self) -> Value:
         """Read."""

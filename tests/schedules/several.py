@@ -51,7 +51,7 @@ def reads_own(name: str) -> Act:
     return of_tenant(name, act)
 
 
-def whatever_was_written_counts() -> None:
+def all_that_was_written_counts() -> None:
     """Have all that was written seen by those who read from now on, though nothing was invalidated."""
     world().acked = dict(world().rows)
 
@@ -87,13 +87,13 @@ LIFETIMES = [
         promise="An outer entry ends with the inner one, whoever has computed that, and when.",
         before=[lasting, forgets],
         cast={"A": reads(lasting), "B": reads(brief), "T": passes(BRIEF / 2), "W": changes("in")},
-        looks=[PAST_THE_BRIEF, whatever_was_written_counts, reads(lasting)],
+        looks=[PAST_THE_BRIEF, all_that_was_written_counts, reads(lasting)],
     ),
     Scenario(
         name="a cold call for ever with a warm brief one inside, in another cache",
         promise="A hit of the inner call hands on what is left of its time.",
         before=[lasting, forgets, brief],
         cast={"A": reads(lasting), "T": passes(BRIEF - 1), "W": changes("in")},
-        looks=[passes(2), whatever_was_written_counts, reads(lasting)],
+        looks=[passes(2), all_that_was_written_counts, reads(lasting)],
     ),
 ]

@@ -45,7 +45,7 @@ def world() -> World:
 
 
 def enter(entered: World, stage: Stage | None = None) -> None:
-    """Have all that follows happen in a world: on a stage, or with nobody else there."""
+    """Have all that follows happen in a world: on a stage, or with no other actor there."""
     _Now.world, _Now.stage = entered, stage
 
 
@@ -55,7 +55,7 @@ def step(kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> 
 
 
 class Flights(MutableMapping[Any, Any]):
-    """The flights of the process of whoever asks, who has taken the lock."""
+    """The flights of the process of the caller, which has taken the lock."""
 
     def __getitem__(self, name: Any) -> Any:
         """Look for a flight."""
@@ -117,7 +117,7 @@ class _Found:
 
 
 class Remembered(MutableMapping[str, tuple[str, ...]]):
-    """The inner names that the process of whoever asks remembers."""
+    """The inner names that the process of the caller remembers."""
 
     def __getitem__(self, key: str) -> tuple[str, ...]:
         """Remember."""
@@ -165,7 +165,7 @@ def _sleep(seconds: float) -> None:
 def _wait(kind: Kind, what: tuple[object, ...], seconds: float, promise: Promise[Any] | None = None) -> None:
     if _Now.stage is not None:
         _Now.stage.wait(kind, what, seconds, promise)
-    else:  # nobody is there who could end it
+    else:  # no actor is there that could end it
         _Now.world.clock += seconds
 
 

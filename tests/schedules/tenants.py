@@ -1,4 +1,4 @@
-"""The tenant for whom an actor acts, as a KEY_FUNCTION knows it."""
+"""The tenant for which an actor acts, as a KEY_FUNCTION knows it."""
 
 from contextvars import ContextVar
 

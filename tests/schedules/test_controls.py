@@ -71,7 +71,7 @@ def test_broken_scheme_is_found_out_by_chance(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOUND)
 def test_scheme_that_is_sound_here_is_not_accused(name: str) -> None:
-    """What nobody evicts may be a counter: the controls fail for what they lack, and for nothing else."""
+    """Where nothing is evicted, it may be a counter: the controls fail for what they lack, and for nothing else."""
     scheme, budget = SOUND[name]
 
     explored = explore(scenario_of(scheme, budget, 2, is_warm=True))

@@ -72,7 +72,7 @@ def test_random_schedule_is_the_same_again_by_its_seed() -> None:
 
 
 def test_actor_who_fails_breaks_a_promise() -> None:
-    """Whatever an actor raises is told."""
+    """Each exception of an actor is told."""
 
     def act() -> None:
         step("command", ("nothing",), lambda: None)
@@ -105,7 +105,7 @@ def test_read_that_fails_is_no_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "met a fault that nobody made: Reading failed, OSError()" in explored.violation
 
 
-def test_nobody_waits_longer_than_is_promised() -> None:
+def test_no_actor_waits_longer_than_is_promised() -> None:
     """Who has waited longer than it may, in the time of the world, is told."""
     never: Promise[Any] = Promise()
 

@@ -69,7 +69,7 @@ assert WIDEST <= {each.name for each in SMALL}
     [pytest.param(each, marks=[pytest.mark.soak] if each.name in WIDEST else [], id=each.name) for each in SMALL],
 )
 def test_no_schedule_breaks_a_promise(scenario: Scenario) -> None:
-    """Nothing invalidated is read, nothing is stuck, nobody fails or waits for ever, one computes: in any order."""
+    """Nothing invalidated is read, nothing is stuck, no actor fails or waits for ever, one computes: in any order."""
     explored = explore(scenario, is_one_enough=True)
 
     assert "" == explored.violation

@@ -1,4 +1,4 @@
-"""A schedule as a numbered list of steps, to be read by somebody who has to find out what went wrong."""
+"""A schedule as a numbered list of steps, for a reader who has to find out what went wrong."""
 
 import pickle
 from collections.abc import Callable

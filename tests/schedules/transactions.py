@@ -18,7 +18,7 @@ class _RolledBack(Exception):  # noqa: N818 -- of the scenario
 
 
 def commits(row: str, *acts: Callable[[], object]) -> Act:
-    """Write a row in a transaction, and act; what is seen of it after the commit is acknowledged, whatever it said."""
+    """Write a row in a transaction, and act; what is seen of it after the commit is acknowledged, for any outcome."""
 
     def act() -> None:
         with database.opened(), suppress(OperationalError), transaction.atomic(using=database.ALIAS):

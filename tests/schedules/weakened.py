@@ -153,7 +153,7 @@ def _noted_in_any_snapshot(reads: TableReads, names: set[str], _connection: obje
 
 
 class _KnownByNow:
-    """The tables that the function is known to read by now, whatever the look-up has asked for."""
+    """The tables that the function is known to read by now, also those for which the look-up has not asked."""
 
     def __init__(self, tables: KnownTables) -> None:
         self._tables = tables

@@ -25,7 +25,7 @@ LATER = {"get next", "get last"}
 READS = GOES_ON | LATER | {"get only", "get", "read row"}
 DAY = 24 * 3600.0
 # What may happen at any time, as often as the scenario has it. So may the end of a pause ("poll") and that of a wait
-# ("timeout"), which come as time passes anyway when nobody can go on.
+# ("timeout"), which come as time passes anyway when no actor can go on.
 DISTURBANCES: tuple[Deed, ...] = ("evict", "crash", "kill", "fail", "interrupt", "cancel", "doubt")
 # After the name of an actor: the step is carried out, and then interrupted before its answer arrives.
 CARRIED_OUT = "!"
@@ -157,7 +157,7 @@ class World:
         self.running: Actor | None = None
         self.alone = next(iter(self.processes.values()))  #: whose turn it is while no actor runs
         self.left = Counter(budget or {})
-        #: Who writes a key or row in any schedule of the scenario: pairs of it and the actor; None: anybody may.
+        #: Who writes a key or row in any schedule of the scenario: pairs of it and the actor; None: any actor may.
         self.written: set[tuple[str, str]] | None = None
         self.trace: list[Step] = []
         self.computed = Counter[str]()  #: how often each row
@@ -165,7 +165,7 @@ class World:
         self.overlap = ""  #: a row that two have computed at one time
         self.is_unreadable = False  #: each attempt to read the cache fails
         self.serial = 0
-        self.epochs = 0  #: how often anybody's have advanced
+        self.epochs = 0  #: how often those of any actor have advanced
         self.has_failed = False
         self.accusation = ""  #: what the auditor has called inconsistent
         self.violation = ""
@@ -194,7 +194,7 @@ class World:
         return value if expires > self.clock else None
 
     def random_bytes(self, size: int) -> bytes:
-        """Return bytes that nobody else gets, and that this actor gets in each schedule in which it sees the same."""
+        """Return bytes that no other one gets, and that this actor gets in each schedule in which it sees the same."""
         if self.running is None:
             self.serial += 1
             return f"#{self.serial}".ljust(size, ".").encode()
@@ -271,7 +271,7 @@ class World:
         return not any(who.startswith(each.name) for each in living if each is not actor for who in writers)
 
     def _is_twin_of_any(self, actor: Actor, others: list[Actor]) -> bool:
-        """Tell whether another one is about to do the same, after the same: then whoever does it, the rest follows."""
+        """Tell whether another one is about to do the same, after the same: then the rest follows from either."""
         return any(
             each.history == actor.history
             and each.act is actor.act
@@ -290,7 +290,7 @@ class World:
 
     def _disturbances(self, deed: Deed, living: list[Actor]) -> list[Choice]:
         match deed:
-            case "evict":  # just before somebody would notice it: sooner is all the same
+            case "evict":  # just before an actor would notice it: sooner is all the same
                 noticed = {key for each in living for key in each.pending.looked_at()} if living else set(self.cache)
                 targets = [key for key in self.cache if key in noticed and self.standing(key) is not None]
             case "kill":

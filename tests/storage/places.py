@@ -45,7 +45,7 @@ CLASSES: dict[str, Callable[..., BaseCache]] = {
 
 
 def whole(key: str, prefix: str, version: int) -> str:  # noqa: ARG001 -- Django's signature
-    """Return a key as it is, whatever Django would add."""
+    """Return a key as it is, without what Django would add."""
     return key
 
 

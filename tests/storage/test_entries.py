@@ -62,7 +62,7 @@ def encoded(codec: EntryCodec, key: str, stamp: Sequence[bytes], value: object) 
 def test_entry_is_read_as_it_was_written(
     codec: EntryCodec, key: str, stamp: list[bytes], nested: dict[str, bytes], entry: Entry
 ) -> None:
-    """Value, header, origin and names come back, whatever the value and the tokens are."""
+    """Value, header, origin and names come back, for any value and tokens."""
     data = codec.serializer.dumps(entry.value).data
     stored = encode_entry(codec, key, stamp, nested, entry._replace(value=data))
     own = [f"own {number}" for number in range(len(stamp) + 1)]

@@ -1,4 +1,4 @@
-"""Who only looks at a cache changes nothing, and tells nobody."""
+"""To look at a cache changes nothing, and emits no event."""
 
 from cachedeco import Event, listening
 from cachedeco.storage.looking import LookingStore

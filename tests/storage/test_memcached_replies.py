@@ -97,7 +97,7 @@ def test_reply_to_many_keys_is_read_in_pieces_of_any_size(
 
 
 def test_reply_to_many_keys_is_cut_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the pieces: the parser of any reply costs three times as much for each key."""
+    """For any pieces: the parser of any reply costs three times as much for each key."""
     names = [b"entry%d" % number for number in range(50)] + [b"token%d" % number for number in range(100)]
     values = [b"e" * 700] * 50 + [b"t" * 16] * 100
     reply = reply_of({name: (data, 0) for name, data in zip(names, values, strict=True)})

@@ -166,7 +166,7 @@ def test_large_commands_to_redis_do_not_wait_for_its_answers() -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_values_of_chunks_come_in_the_order_of_the_keys(cache: BaseCache, key: Key) -> None:
-    """Whatever is missing, and if a key is in several chunks."""
+    """With any key missing, and if a key is in several chunks."""
     for name in "abc":
         cache.set(key(name), name.encode())
     chunks = [[key(name) for name in names] for names in ("xca", "a", "yb", "x", "cb")]

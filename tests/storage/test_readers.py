@@ -1,4 +1,4 @@
-"""Readers: what each of them does, whatever the cache is, and which caches have one of their own."""
+"""Readers: what each of them does, for each cache, and which caches have one of their own."""
 
 import pickle
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def is_general(cache: BaseCache) -> bool:
 
 @every
 def test_values_come_in_the_order_of_the_keys(cache: BaseCache, key: Key) -> None:
-    """Whatever is missing, at whatever place, and if a key is named twice."""
+    """With any key missing, at any place, and if a key is named twice."""
     for name in "abc":
         cache.set(key(name), name.encode())
 
@@ -416,7 +416,7 @@ _found = st.none() | st.one_of(st.binary(min_size=16, max_size=16), st.binary(),
 
 @given(st.lists(_found | st.binary(max_size=60), min_size=1, max_size=9))
 def test_pickles_are_taken_apart_together_as_one_by_one(several: list[bytes | None]) -> None:
-    """Whatever stands before, among or behind the tokens of a hit, of several calls too."""
+    """With any bytes before, among or behind the tokens of a hit, of several calls too."""
     assert [*map(bytes_in_pickle, several)] == bytes_in_pickles(several)
 
 

@@ -108,7 +108,7 @@ def test_write_does_not_meet_a_dead_connection(cache: Any, private_redis: Redis,
 
 
 def test_lost_connection_costs_a_read_nothing(connections: RedisConnections) -> None:
-    """It is repeated on a new connection, whatever number of kept ones are dead; and then no more: one may be wrong."""
+    """It is repeated on a new connection, for any number of dead kept ones; and then no more: one may be wrong."""
     seen: list[Any] = []
 
     def lose(connection: Any) -> None:
@@ -153,7 +153,7 @@ def test_connection_of_the_parent_is_not_used_in_a_child(connections: RedisConne
 def test_connection_that_cannot_be_looked_at_is_left(
     connections: RedisConnections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a write: whatever is wrong with it, a new one is better."""
+    """By a write: for each fault of it, a new one is better."""
     connections.run(ask, writes=True)
     [old] = kept(connections)
     monkeypatch.setattr(old, "can_read", lambda: 1 / 0)

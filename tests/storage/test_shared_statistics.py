@@ -119,7 +119,7 @@ def test_forked_child_shares_counts_of_its_own(slots: shared_statistics._Slots) 
     ],
 )
 def test_numbers_that_no_process_counts_are_left_out(slots: shared_statistics._Slots, text: str, number: str) -> None:
-    """Whoever writes to the cache changes no sum to what JSON or a ratio can't be."""
+    """An attacker who writes to the cache changes no sum to what JSON or a ratio can't be."""
     slots.write("a", COUNTS, None)
     written = f'["b", ["db:1"], {text}]'.replace("'", '"').replace("%", number).encode()
     slots._store.write_unguarded([(slots._keys()[1], written, None)])
@@ -141,7 +141,7 @@ def test_numbers_that_no_process_counts_are_left_out(slots: shared_statistics._S
 def test_lost_slot_is_replaced(
     slots: shared_statistics._Slots, lose: Callable[[shared_statistics._Slots], object]
 ) -> None:
-    """Whoever was stopped for long finds it gone, or taken by what is nothing of ours."""
+    """A process that was stopped for long finds it gone, or taken by what is nothing of ours."""
     slots.write("a", COUNTS, None)
     lose(slots)
 

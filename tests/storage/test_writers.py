@@ -1,4 +1,4 @@
-"""Writers: what each of them does, whatever the cache is, and which caches have one of their own."""
+"""Writers: what each of them does, for each cache, and which caches have one of their own."""
 
 from collections.abc import Callable
 from time import time

@@ -1,6 +1,6 @@
 """Random SQL: statements of all shapes over some tables, for those who judge how texts are read."""
 
-# ruff: noqa: S608 -- no text of anybody else's is in it
+# ruff: noqa: S608 -- no text of a user's is in it
 
 from random import Random
 from typing import Final, Literal

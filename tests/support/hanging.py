@@ -1,5 +1,5 @@
 """
-Servers that hang: a client of this process waits for one of them only briefly, whatever its timeout is.
+Servers that hang: a client of this process waits for one of them only briefly, for any timeout.
 
 So tests give their clients a timeout that no busy machine exceeds, and a test of a server that hangs still takes a
 moment. How the wait ends is real, since the kernel or the event loop ends it. A client without a timeout waits for

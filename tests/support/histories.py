@@ -184,7 +184,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def every_entry_is_right(self) -> None:
-        """Whatever can be found is what the function would give."""
+        """All that can be found is what the function would give."""
         for which in self.functions.calls:
             self.peek(which)
 

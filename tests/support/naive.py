@@ -104,7 +104,7 @@ class SharedByKey(DeleteAndSet):
         self._flights: dict[str, Future[Any]] = {}
 
     def refresh(self, *args: object, **kwargs: object) -> Any:
-        """Compute and store, or wait for whoever does."""
+        """Compute and store, or wait for the caller that does."""
         key = self.key_for(*args, **kwargs)
         with self._lock:
             flight, mine = self._flights.get(key), Future[Any]()

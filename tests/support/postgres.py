@@ -34,7 +34,7 @@ class PostgreSQL(DatabaseServer):
     """
     A PostgreSQL with one empty database.
 
-    It refuses to be root's, so root starts it as Debian's user `postgres`. Whoever can reach the port can log in.
+    It refuses to be root's, so root starts it as Debian's user `postgres`. All who can reach the port can log in.
     """
 
     # It becomes the server, with the same process id, once it has given up being root.

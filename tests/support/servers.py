@@ -92,10 +92,10 @@ class Server(ABC):
         raise ServerError(msg)
 
     def stop(self) -> None:
-        """End the server, in whatever state it is; do nothing where it is gone."""
+        """End the server, in any state; do nothing where it is gone."""
         if self._process is None:
             return
-        # Not SIGTERM: a paused process does not see it, memcached takes a second, and nothing is to be saved.
+        # Not SIGTERM: a paused process does not see it, memcached takes a second, and nothing has to be saved.
         self._process.kill()
         self._process.wait()
         self._process = None
@@ -172,11 +172,11 @@ class Server(ABC):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             try:
-                # Compare ids: whoever took the port before us answers as well.
+                # Compare ids: a process that took the port before us answers as well.
                 if self._answering_pid(port) == process.pid:
                     return True
             except (OSError, ValueError):
-                pass  # nobody answers yet, or somebody of another trade
+                pass  # there is no answer yet, or one of another kind of server
             try:
                 process.wait(timeout=0.005)
             except subprocess.TimeoutExpired:
@@ -314,7 +314,7 @@ class Sentinel(Redis):
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on at the moment."""
+    """Return a port of the loopback address that is free at the moment."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]

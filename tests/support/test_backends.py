@@ -40,7 +40,7 @@ def test_dummy_backend_keeps_nothing() -> None:
 
 
 def test_commands_of_every_backend_are_the_outermost(backend: Kind, commands: Commands) -> None:
-    """A command is recorded once, with its keys, whatever the backend makes of it."""
+    """A command is recorded once, with its keys, on each backend."""
     cache.set_many({"a": 1, "b": 2}, timeout=30)
     cache.get_many(iter(["a", "b"]))
     cache.add("c", 3, 60)

@@ -42,7 +42,7 @@ class TestFaultyCache:
 
     @pytest.mark.parametrize("nonsense", [None, [], "text", {"other": object}])
     def test_returns_nonsense(self, nonsense: object) -> None:
-        """An operation returns whatever a test wants it to."""
+        """An operation returns what a test wants it to."""
         with faulty("get_many", returns=nonsense):
             assert nonsense is cache.get_many(["key"])
 

@@ -37,7 +37,7 @@ class Handler(socketserver.BaseRequestHandler):
         while message := self.request.recv(1000):
             self.server.received.append(message)
             self.server.asked.set()
-            # Nobody may be there any more, which is what some tests are about.
+            # The server may have gone, which is what some tests are about.
             with suppress(OSError):
                 self.request.sendall(ANSWER)
 
@@ -143,7 +143,7 @@ def test_message_delayed_arrives(proxy: Proxy) -> None:
     assert 2 == proxy.met
 
 
-def test_request_delayed_arrives_though_nobody_waits(proxy: Proxy, server: Server) -> None:
+def test_request_delayed_arrives_though_no_client_waits(proxy: Proxy, server: Server) -> None:
     """A request whose client has gone meanwhile is carried out all the same: late, as on a real network."""
     proxy.trouble = Trouble(delay=1, seconds=0.05)
 
@@ -180,7 +180,7 @@ def test_seed_decides_what_happens(server: Server, seed: int, same: bool) -> Non
 
 
 def test_server_that_is_gone_is_a_connection_that_ends(proxy: Proxy, server: Server) -> None:
-    """Where nobody listens behind the proxy, its client sees the connection end, and does not wait."""
+    """Where no server listens behind the proxy, its client sees the connection end, and does not wait."""
     server.socket.close()
 
     answer = ask(proxy)

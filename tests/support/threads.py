@@ -61,13 +61,13 @@ class Gate:
             self._opened.clear()
 
     def open(self) -> None:
-        """Let the one who waits go on, and stop nobody."""
+        """Let the thread that waits go on, and stop no other."""
         with self._lock:
             self._shut = False
             self._opened.set()
 
     def wait_reached(self) -> None:
-        """Return when somebody stands at the gate."""
+        """Return when a thread stands at the gate."""
         assert self._reached.wait(PATIENCE_SECONDS), "nobody came to the gate"
 
     def wait_to_pass(self) -> None:

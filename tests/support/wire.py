@@ -32,7 +32,7 @@ class Wire(Relay):
     """Stands between clients and a server, from the beginning of the block to its end."""
 
     def __init__(self, server: Server) -> None:
-        """Take a port, and keep it also while nobody listens on it."""
+        """Take a port, and keep it also while no server listens on it."""
         super().__init__(server.port)
         self._server = server
         self._fault: Fault | None = None

@@ -109,7 +109,7 @@ class FailingTests(unittest.TestCase):
 
 
 class InterruptedTests(unittest.TestCase):
-    """Somebody presses Control-C."""
+    """The developer presses Control-C."""
 
     def test_interrupted(self) -> None:
         """Be interrupted."""

@@ -212,7 +212,7 @@ def test_sync_block_around_an_async_function_in_a_task_names_the_remedy() -> Non
 
 
 def test_failure_lists_what_was_invalidated_instead() -> None:
-    """Whoever invalidated the wrong thing sees what."""
+    """The error names what was invalidated instead."""
 
     def invalidate() -> None:
         with assert_invalidates(half, 1):
@@ -247,7 +247,7 @@ def test_entries_of_many_ids_are_judged_one_by_one(function: Any) -> None:
 
 
 def test_failure_without_invalidation_says_so() -> None:
-    """Whoever invalidated nothing is told that."""
+    """The error says that nothing was invalidated."""
     with pytest.raises(AssertionError, match=r"Nothing was invalidated in the block\.$"), assert_invalidates(half, 1):
         half(1)
 

@@ -65,7 +65,7 @@ def _nothing_left() -> Iterator[None]:
 
 
 def test_capture_gives_what_happens_in_every_thread_until_the_block_ends() -> None:
-    """The list grows while the block runs, whoever calls, and not after it."""
+    """The list grows while the block runs, by calls from anywhere, and not after it."""
     half(1)
     with capture_events() as heard:
         half(2)
@@ -186,7 +186,7 @@ def test_failure_lists_what_failed_without_a_function(kind: events.Kind) -> None
 
 
 def test_failure_where_nothing_happened_says_so() -> None:
-    """An assertion about a function that nobody called says that."""
+    """An assertion about a function that was not called says that."""
     with pytest.raises(AssertionError, match=r"half, 1 expected: nothing happened to it\.$"), assert_hits(half, 1):
         double(1)
 

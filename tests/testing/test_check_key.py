@@ -92,7 +92,7 @@ def test_key_that_forgets_a_parameter_fails_where_the_rest_never_comes_twice(res
 
 
 def test_key_that_forgets_two_parameters_that_count_together_fails() -> None:
-    """Each difference between two calls is tried by itself, whatever lies between them."""
+    """Each difference between two calls is tried by itself, with any calls between them."""
 
     @cached_query(key="{k}", ignore=("first", "second"))
     def both_set(first: bool, k: object, second: bool) -> bool:  # noqa: ARG001 -- in the key

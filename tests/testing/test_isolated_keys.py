@@ -135,7 +135,7 @@ def test_cached_functions_follow_into_and_out_of_isolation(use_caches: UseCaches
 
 
 def test_fresh_prefixes_differ() -> None:
-    """Each start of a process gets a prefix that nobody has, and that says what it is for."""
+    """Each start of a process gets a prefix that is new, and that says what it is for."""
     first, second = fresh_prefix(), fresh_prefix("club")
 
     assert first.startswith("dev-")

@@ -84,14 +84,14 @@ def test_clear_of_one_alias_leaves_the_other_backend(use_caches: UseCaches, cach
 
 
 def full(kind: str, config: CacheConfig, use_caches: UseCaches, **options: int) -> None:
-    """Use a small cache in which somebody has as much as it holds."""
+    """Use a small cache that is full of values of others."""
     use_caches(default=config(kind, TIMEOUT=None, OPTIONS={"MAX_ENTRIES": MOST, **options}))
     for number in range(MOST):
         cache.set(f"theirs-{number}", number)
 
 
 def kept(store: BaseCache, whose: str) -> int:
-    """Return how many of somebody's entries are there."""
+    """Return how many of the entries of others are there."""
     return len(store.get_many([f"{whose}-{number}" for number in range(MOST)]))
 
 

@@ -62,7 +62,7 @@ def run_to(end: type[BaseException] | None) -> None:
 
 @pytest.fixture
 def polluted(backend: Kind) -> Kind:
-    """Run the test on every kind of cache, in which somebody has put something before the isolation."""
+    """Run the test on every kind of cache, in which there was a value before the isolation."""
     cache.set("key", "theirs")
     return backend
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def rename(pk: int) -> None:
-    """Change a row that somebody may have loaded."""
+    """Change a row that a test may have loaded."""
     club = Club.objects.get(pk=pk)
     club.name += "!"
     club.save()

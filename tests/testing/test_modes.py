@@ -40,7 +40,7 @@ def test_cache_mode_of_the_command_line_comes_first() -> None:
     assert "off" in seen
 
 
-def test_settings_decide_where_nobody_else_does(settings: Settings) -> None:
+def test_settings_decide_where_nothing_else_does(settings: Settings) -> None:
     """Without an option the settings' mode holds, with the rest of the settings."""
     settings.CACHEDECO = {"MODE": "bypass", "KEY_PREFIX": "x"}
 
@@ -63,7 +63,7 @@ def test_mode_of_a_class_and_of_a_test(cls: type[unittest.TestCase], of_class: s
 )
 @pytest.mark.parametrize("way", ["run", "debug"])
 def test_mode_of_a_class_needs_no_super(cls: type[unittest.TestCase], of_class: str, way: str) -> None:
-    """A class's mode is in force from setUp() to the last cleanup, whatever a subclass leaves out, and no longer."""
+    """A class's mode is in force from setUp() to the last cleanup, also without super(), and no longer."""
     getattr(cls("test_looks"), way)()
 
     assert [(place, of_class) for place in ("setUp", "test", "tearDown", "cleanup")] == seen

@@ -54,7 +54,7 @@ def traces() -> tuple[object, ...]:
 
 @pytest.fixture(autouse=True)
 def _others_value() -> Iterator[None]:
-    """Have somebody's value in the cache, which must stay; and find caches and mode as they were."""
+    """Have a value of another user in the cache, which must stay; and find caches and mode as they were."""
     cache.set("key", "from outside")
     found = traces()
     yield

@@ -59,7 +59,7 @@ def _names() -> Iterator[None]:
 
 
 def test_value_computed_before_an_invalidation_is_returned_and_never_served(backend: str) -> None:  # noqa: ARG001 -- the caches are of its kind
-    """Whoever began before the invalidation gets the old value, and nobody after it does."""
+    """A caller that began before the invalidation gets the old value, and none after it does."""
     with paused(name_of) as computation:
         computation.start(1)
         names[1] = "new"
@@ -241,7 +241,7 @@ def test_plain_function_is_refused() -> None:
 
 
 def test_block_that_ends_early_lets_the_call_go() -> None:
-    """A call that nobody finished is stored when its block has ended, and its thread is gone."""
+    """A call that was not finished is stored when its block has ended, and its thread is gone."""
     with paused(name_of) as computation:
         computation.start(1)
 
@@ -263,7 +263,7 @@ def test_block_that_raises_lets_the_call_go_and_raises_its_own_error() -> None:
 
 
 def test_block_that_ends_early_raises_what_its_call_raised() -> None:
-    """What goes wrong after the stop is not lost, though nobody asked for the value."""
+    """What goes wrong after the stop is not lost, though no line asked for the value."""
 
     def fail(_value: object) -> float:
         raise SystemExit

@@ -1,4 +1,4 @@
-"""Django's test runner with isolated caches, over whatever runner a project has."""
+"""Django's test runner with isolated caches, over any runner that a project has."""
 
 import unittest
 from argparse import ArgumentParser
@@ -17,7 +17,7 @@ from tests.testing.cases import BareRunner, Runner, names_of, run, seen
 
 @pytest.fixture(autouse=True)
 def _nothing_seen() -> Iterator[None]:
-    """Begin with nothing seen, in a cache where somebody has left something, which must stay."""
+    """Begin with nothing seen, in a cache with a value in it, which must stay."""
     seen.clear()
     cache.set("key", "from outside")
     found = caches.settings, type(caches["default"])

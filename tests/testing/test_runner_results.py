@@ -18,7 +18,7 @@ TEST = [("setUp", None), ("test", "setUp"), ("tearDown", "test")]
 
 @pytest.fixture(autouse=True)
 def _nothing_seen() -> Iterator[None]:
-    """Begin with nothing seen, in a cache where somebody has left something, which must stay."""
+    """Begin with nothing seen, in a cache with a value in it, which must stay."""
     seen.clear()
     cache.set("key", "from outside")
     yield
@@ -29,7 +29,7 @@ class OwnRunner(BareRunner):
     """A runner that makes its result by itself, as TeamCity's does."""
 
     def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:
-        """Run the suite without asking anybody for a class of results."""
+        """Run the suite without asking the runner for a class of results."""
         return unittest.TextTestRunner(verbosity=0).run(suite)
 
 
@@ -85,7 +85,7 @@ def mixed(base: type[BareRunner]) -> type[Any]:
 
 @pytest.mark.parametrize("base", [OwnRunner, NoResultClass, OwnResults])
 def test_runner_that_makes_its_own_result_is_isolated(base: type[BareRunner]) -> None:
-    """Whoever makes the result, no test sees what another place has cached."""
+    """With each maker of the result, no test sees what another place has cached."""
     failures, output = run(cases.FirstTests, cases.SecondTests, runner=mixed(base))
 
     assert 0 == failures, output

@@ -1,4 +1,4 @@
-"""AUTO: an entry depends on the tables that its computation has read, in whatever way, and on no others."""
+"""AUTO: an entry depends on the tables that its computation has read, in any way, and on no others."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -463,7 +463,7 @@ def test_branch_taken_first_inside_a_snapshot_never_stores_the_past() -> None:
         for _ in Member.objects.iterator(chunk_size=1):
             if reads["club"]:
                 in_thread(lambda: Club.objects.update(name="new"))
-                in_thread(auto(names))  # somebody reads it, so that the token is there
+                in_thread(auto(names))  # another thread reads it, so that the token is there
                 return [club.name for club in Club.objects.all()]
             return []
         return None
@@ -746,7 +746,7 @@ def test_function_that_reads_nothing_gets_advice() -> None:
 
 
 def test_read_of_a_table_without_a_model_is_not_stored() -> None:
-    """Nobody is known to write it."""
+    """No write to it is known."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE IF NOT EXISTS odd_table (n integer)")
 
@@ -887,7 +887,7 @@ def test_replica_of_a_test_that_mirrors_is_the_database_itself(
 
 @pytest.mark.django_db(databases=["default", "other"])
 def test_test_case_without_isolation_stores_nothing() -> None:
-    """The rollback of a test is seen by nobody: what it reads must not be left to the next one."""
+    """The rollback of a test is not seen: what it reads must not be left to the next one."""
     Club.objects.create(name="x")
     cached = auto(plain)
 

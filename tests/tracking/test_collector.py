@@ -35,7 +35,7 @@ every_way = pytest.mark.parametrize("invalidate", WAYS.values(), ids=WAYS)
 @both
 @every_way
 def test_outer_calls_depend_on_the_inner_one(side: Side, invalidate: Callable[[Floors], None]) -> None:
-    """Whatever invalidates the innermost call invalidates those around it, however deep."""
+    """Each invalidation of the innermost call invalidates those around it, however deep."""
     floors = Floors(side)
     floors.call()
     assert OLD == floors.call()

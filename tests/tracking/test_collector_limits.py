@@ -81,7 +81,7 @@ def test_refreshed_value_depends_on_the_inner_calls(side: Side) -> None:
 
 @both
 def test_put_value_depends_on_itself_alone(side: Side) -> None:
-    """Of a value that somebody else has made nobody knows what it depends on: only the call itself invalidates it."""
+    """What the value of another maker depends on is unknown: only the call itself invalidates it."""
     floors = Floors(side)
     floors.call()
     side.call(floors.top.call().set, "set")
@@ -183,7 +183,7 @@ def test_keys_that_need_digests() -> None:
 
 
 def test_evicted_inner_token_is_a_miss(commands: Commands) -> None:
-    """A token that is not there any more vouches for nothing, whichever it is."""
+    """A token that is not there any more proves nothing, whichever it is."""
     floors = Floors(SYNC)
     floors.call()
     commands.clear()

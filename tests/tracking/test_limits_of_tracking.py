@@ -140,7 +140,7 @@ def test_model_that_is_defined_meanwhile_is_not_missed(monkeypatch: pytest.Monke
 
 
 def test_what_a_deferred_block_will_deliver_can_be_asked() -> None:
-    """Whoever records invalidations finds those of a block that defers."""
+    """A recorder of invalidations finds those of a block that defers."""
     before = commits.pending_items(connections["default"], deliver)
     with deferred_invalidation():
         none = len(commits.pending_items(connections["default"], deliver))
@@ -154,7 +154,7 @@ def test_what_a_deferred_block_will_deliver_can_be_asked() -> None:
 
 
 def test_cache_that_can_not_be_imported_stops_no_invalidation(settings: Settings) -> None:
-    """An alias of `CACHES` that nobody uses here, as its package is missing, is none of our business."""
+    """An alias of `CACHES` that is not used here, as its package is missing, is none of our business."""
     settings.CACHES = {**settings.CACHES, "unused": {"BACKEND": "missing_package.Cache"}}
     cached = auto(plain)
     cached()

@@ -189,7 +189,7 @@ def test_names_change_between_computations(choosing: Choosing, commands: Command
 
 
 def test_names_go_between_computations(choosing: Choosing, commands: Commands) -> None:
-    """An entry that calls nobody any more is found by a process that remembers whom it called."""
+    """An entry that calls no other any more is found by a process that remembers what it called."""
     outer, chosen, first, _ = choosing
     outer()
     chosen["inner"] = lambda: "plain"
@@ -205,7 +205,7 @@ def test_names_go_between_computations(choosing: Choosing, commands: Commands) -
 
 
 def test_names_come_between_computations(choosing: Choosing) -> None:
-    """An entry that calls somebody now is found, and dies with what it calls."""
+    """An entry that calls another function now is found, and dies with what it calls."""
     outer, chosen, first, _ = choosing
     chosen["inner"] = lambda: "plain"
     outer()
@@ -275,7 +275,7 @@ def test_function_whose_entries_name_too_many_is_known_by_what_they_share(monkey
 
 
 def test_what_is_remembered_already_needs_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hit that tells nothing new waits for nobody."""
+    """A hit that tells nothing new takes no lock."""
     remember("function", "key", ["name"])
     held = threading.Lock()
     monkeypatch.setattr(nested_names, "_lock", held)
@@ -310,7 +310,7 @@ def test_entry_depends_on_so_many_at_most(
 
 
 def test_more_calls_inside_than_a_stamp_can_count() -> None:
-    """A value of very many calls is returned, whatever becomes of it."""
+    """A value of very many calls is returned, stored or not."""
     names = [f"name {number}" for number in range(2**16)]
 
     @cached_query(ignore=("names",))
@@ -328,8 +328,8 @@ def test_more_calls_inside_than_a_stamp_can_count() -> None:
 # --- contexts ---
 
 
-def test_computation_that_is_closed_elsewhere_disturbs_nobody() -> None:
-    """A coroutine that nobody awaits is closed by whoever collects garbage, maybe in the middle of a computation."""
+def test_computation_that_is_closed_elsewhere_disturbs_no_other() -> None:
+    """A coroutine that is not awaited is closed by the garbage collector, maybe in the middle of a computation."""
     forgotten = collect_dependencies("default", collects=True, leads=False)
     copy_context().run(forgotten.__enter__)
 
@@ -341,7 +341,7 @@ def test_computation_that_is_closed_elsewhere_disturbs_nobody() -> None:
 
 
 def test_computation_that_is_over_collects_nothing() -> None:
-    """What was begun inside and goes on longer is inside no more: it may wait, and notes for nobody."""
+    """What was begun inside and goes on longer is inside no more: it may wait, and notes nothing."""
     with collect_dependencies("default", collects=True, leads=True) as computation:
         assert collector.is_leading()
         later = copy_context()

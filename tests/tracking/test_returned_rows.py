@@ -31,7 +31,7 @@ def names_elsewhere() -> list[str]:
     ids=["create", "bulk_create", "raw"],
 )
 def test_row_is_there_for_others_when_its_table_is_invalidated(write: Any) -> None:
-    """Whoever reads after the invalidation reads the row."""
+    """A call after the invalidation reads the row."""
     seen: list[list[str]] = []
 
     def look(event: Event) -> None:

@@ -249,7 +249,7 @@ def test_call_inside_an_open_transaction_on_another_alias(branch: Branch) -> Non
 
 
 def test_function_that_reads_by_an_alias_in_an_old_snapshot(branch: Branch) -> None:
-    """The block of the caller began before a write: its value is right for the caller, and nobody else's."""
+    """The block of the caller began before a write: its value is right for the caller, and for no other."""
     cached = auto(branch.skills)
     with connected("second", connections.settings[branch.alias]):
         second = Branch("second")

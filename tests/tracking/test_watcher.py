@@ -135,7 +135,7 @@ def test_emptied_list_is_found_and_told(when: str) -> None:
 
 
 def test_emptied_list_keeps_a_computation_from_being_stored() -> None:
-    """What a computation reads while nobody watches is not known: its value is right, and not stored."""
+    """What a computation reads while the connection is not watched is not known: its value is right, and not stored."""
     connection.ensure_connection()
 
     @cached_query(depends_on=[AUTO])

@@ -333,7 +333,7 @@ def everything_else(event: Event) -> None:
 
 
 def handed_on(function: Callable[[int], str], other: Callable[[int], Coroutine[Any, Any, str]]) -> None:
-    """Decorate what came as an argument; hand a cached function to whoever wants a plain one."""
+    """Decorate what came as an argument; hand a cached function to code that takes a plain one."""
     assert_type(cached_query(function)(1), str)
     assert_type(cached_query(function), CachedQuery[[int], str])
     assert_type(cached_query(other), AsyncCachedQuery[[int], str])

@@ -6,7 +6,7 @@ from clubs.models import ClubClass
 
 
 class MoveForm(forms.ModelForm):
-    """Ask for the day and the hours that a class is to be moved to."""
+    """Ask for the day and the hours to which a class is moved."""
 
     class Meta:
         """Which fields, and how a browser shows them."""

@@ -19,7 +19,7 @@ class Weekday(models.IntegerChoices):
 
 
 class Level(models.TextChoices):
-    """Whom a class is meant for."""
+    """The level of its participants."""
 
     BEGINNER = "beginner", "Beginners"
     INTERMEDIATE = "intermediate", "Intermediate"
@@ -44,7 +44,7 @@ class Club(models.Model):
 
 
 class Trainer(models.Model):
-    """Somebody who gives classes, at one club or at several."""
+    """A person who gives classes, at one club or at several."""
 
     name = models.CharField(max_length=100)
 

@@ -11,10 +11,10 @@ from django.utils import timezone
 from cachedeco import AUTO, cached_query, cached_query_many, rows
 from clubs.models import Closure, Club, ClubClass, Level, Trainer
 
-# depends_on says when a value has changed; this only bounds how long an entry that nobody asks for stays.
+# depends_on says when a value has changed; this only bounds how long an entry that is not asked for stays.
 A_DAY = timedelta(days=1)
 
-# Short, so that whoever tries the page need not wait long.
+# Short, so that a reader who tries the page need not wait long.
 RANKING_SECONDS = 3
 
 

@@ -92,7 +92,7 @@ def timetable_today(_request: HttpRequest) -> HttpResponse:
 def timetable_page(request: HttpRequest, weekday: Weekday) -> HttpResponse:
     """Show what all clubs, or those of one city, give on one day of the week."""
     cities = list(dict.fromkeys(club.city for club in directory()))
-    # Only a city that there is becomes part of a key: nobody can fill the cache with made-up ones.
+    # Only a city that there is becomes part of a key: no visitor can fill the cache with made-up ones.
     city = request.GET.get("city") if request.GET.get("city") in cities else None
     context = {
         "weekday": weekday,

@@ -85,7 +85,7 @@ CACHES = {
 }
 
 # "off" is the site without a cache: CLUBSITE_CACHE_MODE=off shows what the caching is worth.
-# A stale entry is refreshed by a thread: nobody waits for it.
+# A stale entry is refreshed by a thread: no visitor waits for it.
 CACHEDECO = {"MODE": os.environ.get("CLUBSITE_CACHE_MODE", "on"), "REFRESH": "thread"}
 
 LOGGING = {

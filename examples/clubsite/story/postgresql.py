@@ -1,4 +1,4 @@
-"""PostgreSQL, where the site is to be on it: a database of its own, and a client that is no Django."""
+"""PostgreSQL, where the site runs on it: a database of its own, and a client that is no Django."""
 
 import os
 import secrets

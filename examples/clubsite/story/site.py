@@ -61,7 +61,7 @@ def running_site() -> Iterator[Site]:
             # As in production: DEBUG would keep every query.
             "CLUBSITE_DEBUG": "0",
             # The cache server may still be full from an earlier run. Nothing is flushed, since it may
-            # belong to somebody; this run has names of its own.
+            # belong to another run; this run has names of its own.
             "CLUBSITE_KEY_PREFIX": f"demo-{secrets.token_hex(6)}",
             "DJANGO_SETTINGS_MODULE": "clubsite.settings",
             "PYTHONUNBUFFERED": "1",

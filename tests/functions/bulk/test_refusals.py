@@ -210,7 +210,7 @@ def test_row_among_the_ids_is_never_asked_for_its_text(side: Side, monkeypatch: 
 
 
 @both
-def test_ids_that_nobody_asked_for_are_dropped(side: Side) -> None:
+def test_ids_that_were_not_asked_for_are_dropped(side: Side) -> None:
     """A function may return more than it was asked for: it is neither returned nor stored."""
     many = Table({}).over(lambda ids: {1: "a", 2: "b", "3": "c", "ids": ids}, side)
 

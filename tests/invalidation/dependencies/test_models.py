@@ -121,7 +121,7 @@ def test_row_of_another_model_leaves_it_alone(squad: Squad) -> None:
 
 
 def test_hit_reads_one_key_for_each_model(squad: Squad, commands: Commands) -> None:
-    """A dependency on a model costs a hit one key, whatever the model."""
+    """A dependency on a model costs a hit one key, for any model."""
     name_of(squad)
     commands.clear()
 
@@ -272,7 +272,7 @@ def test_row_that_loses_what_it_points_to_invalidates(squad: Squad, field: str) 
 
 @pytest.mark.parametrize("model", [Fan, Scarf], ids=["one step", "two steps"])
 def test_row_that_the_database_deletes_invalidates(squad: Squad, model: type[Model]) -> None:
-    """The database may delete what points to a deleted row, and what points to that: nobody tells, so we suppose it."""
+    """The database may delete what points to a deleted row, and what points to that: no signal tells: we suppose it."""
 
     @cached_query(depends_on=[model], name=f"tests.dependencies.unseen.{model.__name__}")
     def number() -> int:
@@ -305,7 +305,7 @@ def test_deletion_of_what_its_own_rows_point_to_is_told_once(squad: Squad, comma
 
 
 @pytest.mark.usefixtures("squad")
-def test_deletion_of_what_nobody_points_to_leaves_it_alone() -> None:
+def test_deletion_of_what_no_row_points_to_leaves_it_alone() -> None:
     """What depends on the rows that point is invalidated, and what depends on others is not."""
     skill = Skill.objects.create(name="a")
     squads()

@@ -54,7 +54,7 @@ def test_value_is_that_of_the_statement(pks: list[int]) -> None:
 
 
 def test_update_of_a_receiver_is_not_taken_for_the_save(pks: list[int]) -> None:
-    """An `update()` by another column than the primary key concerns all parts, whatever is being saved."""
+    """An `update()` by another column than the primary key concerns all parts, while any row is being saved."""
 
     def update(**_: object) -> None:
         Player.objects.filter(name="Easter").update(squad_id=pks[2])

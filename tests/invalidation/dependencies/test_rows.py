@@ -75,7 +75,7 @@ def test_created_and_deleted_rows_invalidate_their_part(pks: list[int]) -> None:
 
 
 def test_rows_deleted_by_queryset_or_cascade_invalidate_their_parts(pks: list[int]) -> None:
-    """Each deleted row sends a signal, since somebody listens."""
+    """Each deleted row sends a signal, since a receiver listens."""
     Player.objects.filter(squad=pks[0]).delete()
     Squad.objects.get(pk=pks[1]).delete()
 

@@ -1,4 +1,4 @@
-"""A changed row invalidates at the commit of the transaction that changed it, on whatever database that is."""
+"""A changed row invalidates at the commit of the transaction that changed it, on each database."""
 
 import pytest
 from django.db import connections, transaction
@@ -66,7 +66,7 @@ def test_row_saved_in_a_test_case_is_seen_at_once() -> None:
 @real
 @pytest.mark.parametrize("using", ["default", "other"])
 def test_invalidation_waits_for_the_database_that_was_written(using: str) -> None:
-    """It is the writer's transaction that counts, whatever database the function waits for otherwise."""
+    """It is the writer's transaction that counts, though the function waits for another database otherwise."""
     squad = made_squad(using=using)
     squads()
     other_squads()

@@ -1,4 +1,4 @@
-"""What is invalidated together, or by one transaction, is delivered or noted whole, whatever becomes of one part."""
+"""What is invalidated together, or by one transaction, is delivered or noted whole, though one part fails."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""On SQLite in WAL mode a cursor that is open keeps a snapshot; one that somebody merely holds does not."""
+"""On SQLite in WAL mode a cursor that is open keeps a snapshot; one that is merely held does not."""
 
 import pytest
 from django.db import connection, connections
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "othe
 
 @pytest.mark.parametrize("end", ["fetchall", "close"])
 def test_cursor_that_has_ended_keeps_nothing(end: str) -> None:
-    """A value is stored while somebody holds a cursor whose rows are all fetched, or that is closed."""
+    """A value is stored while the caller holds a cursor whose rows are all fetched, or that is closed."""
     pk = made_club()
     name_of.invalidate(pk)
     with connection.cursor() as cursor:

@@ -87,7 +87,7 @@ def test_savepoints_and_hooks_leave_one_command(commands: Commands) -> None:
 
 
 def test_hit_costs_the_same_while_another_thread_has_an_open_transaction(pk: int) -> None:
-    """Somebody else's transaction, with something that waits, costs a hit two questions and no look at connections."""
+    """Another thread's transaction, with something that waits, costs a hit two questions and no look at connections."""
     name_of(pk)
     plain = fewest_calls_of(lambda: name_of(pk))
     gate = Gate()

@@ -47,7 +47,7 @@ def test_invalidation_does_not_wait_for_another_database(pk: int) -> None:
 
 
 def test_namespace_invalidation_waits_for_the_database_it_names(pk: int) -> None:
-    """`Namespace.invalidate(using=)` waits for that database, whatever function an entry is of."""
+    """`Namespace.invalidate(using=)` waits for that database, for entries of any function."""
     with transaction.atomic(using="other"):
         rename(pk, "new", using="other")
         Namespace("elsewhere", pk).invalidate(using="other")
@@ -246,7 +246,7 @@ def test_transactions_of_two_threads_touch_nothing_of_each_other(pk: int) -> Non
 
 
 def test_thread_that_never_used_the_database_opens_no_connection(pk: int) -> None:
-    """A hit needs no database, also while somebody's transaction is open."""
+    """A hit needs no database, also while a transaction is open elsewhere."""
 
     def hit() -> tuple[str, bool]:
         return name_of(pk), connections["default"].connection is None

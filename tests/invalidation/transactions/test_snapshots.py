@@ -51,7 +51,7 @@ class PostgreSQL:
 
     vendor = "postgresql"
     closed_in_transaction = False
-    isolation_level = 2  # Django's word: READ_COMMITTED, whatever the server does
+    isolation_level = 2  # Django's word: READ_COMMITTED, though the server may do otherwise
 
     class Database:
         """The driver."""
@@ -114,7 +114,7 @@ def _store_new(pk: int, verb: str) -> None:
 def test_value_from_a_snapshot_that_may_be_old_is_returned_and_not_stored(
     pk: int, level: object, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a transaction reads a snapshot, or nobody can tell, no verb stores, then or at the commit."""
+    """Where a transaction reads a snapshot, or it can't be told, no verb stores, then or at the commit."""
     monkeypatch.setattr(connections["default"], "isolation_level", level, raising=False)
     name_of.invalidate(pk)
     events: list[Event] = []
@@ -184,7 +184,7 @@ def test_old_snapshot_of_another_database_stores_nothing(pk: int) -> None:
 @pytest.mark.usefixtures("_read_committed")
 @pytest.mark.parametrize("verb", ["call", "refresh", "set"])
 def test_value_computed_in_a_transaction_is_stored_at_commit(pk: int, verb: str) -> None:
-    """At READ COMMITTED a value is stored, but not before the commit: it may hold what nobody else may see."""
+    """At READ COMMITTED a value is stored, but not before the commit: it may hold what no other connection may see."""
     name_of.invalidate(pk)
     with transaction.atomic():
         _store_new(pk, verb)
@@ -239,7 +239,7 @@ def test_value_computed_in_a_savepoint_rolled_back_by_hand_is_not_stored(pk: int
 
 @pytest.mark.usefixtures("_read_committed")
 def test_value_computed_before_the_transaction_invalidated_it_is_not_served(pk: int) -> None:
-    """What a transaction computed before its own invalidation is dead when both go out, in whatever order they do."""
+    """What a transaction computed before its own invalidation is dead when both go out, in any order."""
     name_of.invalidate(pk)
     with transaction.atomic():
         name_of(pk)
@@ -265,7 +265,7 @@ def test_value_is_stored_without_the_invalidations_that_were_undone(pk: int, com
 
 @pytest.mark.usefixtures("_read_committed")
 def test_value_computed_before_anothers_invalidation_is_not_served(pk: int) -> None:
-    """A value that waits for the commit while somebody else invalidates its call is dead when it arrives."""
+    """A value that waits for the commit while another process invalidates its call is dead when it arrives."""
     names.invalidate()
     with transaction.atomic():
         rename(pk, "mine")
@@ -421,7 +421,7 @@ def test_driver_that_knows_of_autocommit_is_in_no_transaction_with_it() -> None:
 
 @pytest.mark.usefixtures("_by_hand")
 def test_invalidation_after_commit_by_hand_reaches_everybody(pk: int) -> None:
-    """With autocommit off, whoever invalidates after the commit is right."""
+    """With autocommit off, a caller that invalidates after the commit is right."""
     rename(pk, "new")
     transaction.commit()
     name_of.invalidate(pk)

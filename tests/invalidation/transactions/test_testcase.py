@@ -89,7 +89,7 @@ class BlocksTests(ClubTestCase):
         assert_nothing_waits()
 
     def test_block_that_ends_invalidates(self) -> None:
-        """The invalidation of a block that has ended is out before anybody asks, and calls store again."""
+        """The invalidation of a block that has ended is out before a call asks, and calls store again."""
         with transaction.atomic():
             rename(self.pk, "new")
             name_of.invalidate(self.pk)
@@ -110,7 +110,7 @@ class BlocksTests(ClubTestCase):
         assert "old" == name_of.peek(self.pk)
 
     def test_invalidation_is_not_sent_before_the_block_ends(self) -> None:
-        """Within the block nothing is sent, as nobody else may know."""
+        """Within the block nothing is sent, as no other connection may know."""
         recorded.clear()
         with transaction.atomic():
             name_of.invalidate(self.pk)
@@ -134,7 +134,7 @@ class BlocksTests(ClubTestCase):
         assert (MISSING, ["old"]) == (name_of.peek(self.pk), names.peek())
 
     def test_two_blocks_one_after_the_other_are_two_transactions(self) -> None:
-        """What the first has kept stays, what the second undoes goes, though nobody has asked between them."""
+        """What the first has kept stays, what the second undoes goes, though no call has asked between them."""
         with transaction.atomic():
             rename(self.pk, "new")
             name_of.invalidate(self.pk)

@@ -138,7 +138,7 @@ def test_ignored_table_ends_nothing(alias: str, settings: Settings) -> None:
 
 
 def test_write_of_ignored_columns_alone_ends_nothing(alias: str, settings: Settings) -> None:
-    """A column of IGNORED_COLUMNS is nobody's value; with another one beside it, the write counts."""
+    """A column of IGNORED_COLUMNS is in no cached value; with another one beside it, the write counts."""
     settings.CACHEDECO = {"IGNORED_COLUMNS": ["tests.Player.number"]}
     warm(alias)
 
@@ -244,7 +244,7 @@ def test_rollback_by_hand_leaves_the_old_value(engine: Engine, alias: str) -> No
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
 def test_commit_by_hand_in_a_block_counts(engine: Engine, alias: str) -> None:
-    """What is committed in the middle of a block ends what others are served, whatever becomes of the block."""
+    """What is committed in the middle of a block ends what others are served, though the block may roll back."""
     with suppress(Exception), transaction.atomic(using=alias):
         rename(alias, "one")
         engine.execute("COMMIT")
@@ -294,7 +294,7 @@ def test_commit_and_chain_counts(engine: Engine, alias: str) -> None:
 
 @on("postgresql")
 def test_rollback_by_hand_in_a_block_drops_what_was_computed(engine: Engine, alias: str) -> None:
-    """The block goes on, and its commit stores nothing that nobody has ever committed."""
+    """The block goes on, and its commit stores nothing that was never committed."""
     names = names_by_hand(alias)
 
     with transaction.atomic(using=alias):
@@ -315,7 +315,7 @@ def test_rollback_by_hand_in_a_block_drops_what_was_computed(engine: Engine, ali
     indirect=["engine"],
 )
 def test_error_that_undoes_the_block_drops_what_was_computed(engine: Engine, alias: str, text: str) -> None:
-    """The block swallows it, and its commit stores nothing that nobody has ever committed."""
+    """The block swallows it, and its commit stores nothing that was never committed."""
     names = names_by_hand(alias)
 
     with transaction.atomic(using=alias):

@@ -37,7 +37,7 @@ def on(*names: str) -> Any:
 
 @contextmanager
 def made(engine: Engine, *statements: str) -> Iterator[None]:
-    """Have what some statements make until the block ends; nobody has seen them."""
+    """Have what some statements make until the block ends; they are not known."""
 
     def run(*texts: str) -> None:
         driver: Any = engine.connection.connection
@@ -268,7 +268,7 @@ def test_view_is_found_beside_an_update_from_another_table(engine: Engine, alias
     ],
 )
 def test_view_is_found_in_forms_of_mysql(engine: Engine, alias: str, text: str) -> None:
-    """In a list of tables that are written, without INTO, in a block; whatever its case, which such a server keeps."""
+    """In a list of tables that are written, without INTO, in a block; in any case, which such a server keeps."""
     with made(engine, "CREATE VIEW Shown AS SELECT id, name FROM tests_skill"):
         with suppress(Exception):  # of SHOWN, which there is not
             engine.execute(text)
@@ -500,7 +500,7 @@ def test_view_that_the_setting_names_is_known_by_it(
 
 
 def test_temporary_table_ends_nothing(engine: Engine, alias: str) -> None:
-    """A table of no model, of which the database is asked once for each name, is nobody's dependency."""
+    """A table of no model, of which the database is asked once for each name, is no dependency."""
     engine.execute("CREATE TEMPORARY TABLE stage (id integer, name text)")
     engine.execute("INSERT INTO stage SELECT id, name FROM tests_skill")
     engine.execute("UPDATE stage SET name = 'x'")

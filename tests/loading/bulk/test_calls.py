@@ -117,7 +117,7 @@ def test_ids_that_are_equal_are_the_first_of_them(table: Table) -> None:
 def test_any_collection_is_taken_and_the_function_gets_a_list(
     side: Side, table: Table, kind: Callable[[Iterable[int]], Any]
 ) -> None:
-    """Whatever holds the ids, the function gets a list."""
+    """For any collection of ids, the function gets a list."""
     many = table.cached(side)
 
     found = side.call(many, kind([1, 2]))

@@ -36,7 +36,7 @@ def test_hit_of_more_than_one_command_takes_is_sent_in_chunks(commands: Commands
 
 @both
 def test_miss_of_a_new_function(side: Side, table: Table, commands: Commands) -> None:
-    """Whatever the number: read, what tells the ids apart, what they share, lease, entries, lease."""
+    """For any number: read, what tells the ids apart, what they share, lease, entries, lease."""
     many = table.cached(side, timeout=300, namespace="row:{each}")
 
     side.call(many, [1, 2, 3])

@@ -112,7 +112,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def every_entry_is_right(self) -> None:
-        """Whatever can be found is what the table has."""
+        """All that can be found is what the table has."""
         for _, many in self.functions:
             found = many.peek([*NUMBERS, "0", "1"])
 

@@ -1,4 +1,4 @@
-"""Who computes, of several processes: they share by list, and nobody waits without bound."""
+"""Who computes, of several processes: they share by list, and no caller waits without bound."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -36,7 +36,7 @@ def around(many: Any, ids: list[int], *, bypassed: bool = False) -> Any:
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 @pytest.mark.parametrize("invalidate", ["id", "all", "namespace"])
 def test_call_around_depends_on_every_id_inside(table: Table, many: Any, invalidate: str, *, warm: bool) -> None:
-    """Whatever invalidates an id inside, hit or computed, makes the call around it a miss."""
+    """Each invalidation of an id inside, hit or computed, makes the call around it a miss."""
     if warm:
         many([1])
     outer, calls = around(many, [1, 2, 404])

@@ -14,7 +14,7 @@ from tests.support.threads import in_thread, started
 
 @both
 def test_due_ids_are_refreshed_together_by_one_caller(side: Side, table: Table, clock: Clock) -> None:
-    """Who comes first past the timeout computes what is due, by one call; what is not due is served."""
+    """The first caller past the timeout computes the stale ids, by one call; the others are served."""
     many = table.cached(side, timeout=100, stale_while_revalidate=100)
     side.call(many, [1, 2])
     clock.pass_(60)
@@ -30,7 +30,7 @@ def test_due_ids_are_refreshed_together_by_one_caller(side: Side, table: Table, 
 
 @both
 def test_others_are_served_the_old_values_meanwhile(side: Side, table: Table, clock: Clock) -> None:
-    """While one caller refreshes, nobody else waits: what another one refreshes is served as it is."""
+    """While one caller refreshes, no other one waits: what another caller refreshes is served as it is."""
     many = table.cached(side, timeout=100, stale_while_revalidate=100)
     side.call(many, [1, 2])
     clock.pass_(150)
@@ -76,7 +76,7 @@ def test_past_stale_nothing_is_served(
 
 
 def test_due_and_missing_ids_are_two_computations(table: Table, clock: Clock) -> None:
-    """What is due is refreshed apart from what is missing, for which others may be waiting."""
+    """Stale ids are refreshed apart from what is missing, for which others may be waiting."""
     many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1])
     clock.pass_(150)
@@ -100,7 +100,7 @@ def test_what_was_invalidated_is_never_served(table: Table, clock: Clock, monkey
 
 
 @pytest.mark.django_db
-def test_inside_a_transaction_what_is_due_is_served(table: Table, clock: Clock) -> None:
+def test_inside_a_transaction_stale_ids_are_served(table: Table, clock: Clock) -> None:
     """A transaction refreshes nothing for others."""
     many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1])
@@ -172,7 +172,7 @@ def test_error_is_raised_where_one_old_value_is_too_old(table: Table, clock: Clo
         many([1, 2])
 
 
-def test_error_of_a_refresh_serves_what_is_due(table: Table, clock: Clock) -> None:
+def test_error_of_a_refresh_serves_stale_ids(table: Table, clock: Clock) -> None:
     """What is served while it is refreshed is served too when that fails; then the error is remembered for a while."""
     many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1, 2])

@@ -1,4 +1,4 @@
-"""Who computes, in one process: callers share by id, and nobody waits without bound, nor in a circle."""
+"""Who computes, in one process: callers share by id, and none waits without bound, or in a circle."""
 
 import asyncio
 import threading
@@ -67,7 +67,7 @@ def test_callers_of_one_process_compute_each_id_once(
 
 
 def test_leader_computes_before_it_waits(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who leads what a third one wants computes that at once, and waits for the others only then."""
+    """The leader of what a third caller wants computes that at once, and waits for the others only then."""
     many = table.cached()
     table.gate.shut()
 
@@ -97,7 +97,7 @@ def test_waiting_has_a_bound(side: Side, table: Table) -> None:
 
 
 @both
-def test_nobody_waits_where_wait_is_0(side: Side, table: Table) -> None:
+def test_no_caller_waits_where_wait_is_0(side: Side, table: Table) -> None:
     """Callers who miss at once each compute."""
     many = table.cached(side, wait=0)
     table.gate.shut()
@@ -227,7 +227,7 @@ def str_of(each: object) -> str:
 
 
 def test_two_ids_of_one_entry_do_not_wait_for_each_other(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids that the key does not tell apart are computed together, by one who leads them both and waits for nobody."""
+    """Ids that the key does not tell apart are computed together, by one leader of both, which waits for no other."""
     many = table.over(lambda ids: dict.fromkeys(ids, "row"), key=str_of)
     monkeypatch.setattr(single_flight, "Wait", lambda *_: pytest.fail("It waits for itself."))
 
@@ -238,7 +238,7 @@ def test_two_ids_of_one_entry_do_not_wait_for_each_other(table: Table, monkeypat
     assert 1 == sum(event.kind == "computed" for event in events)
 
 
-def test_caller_whom_others_wait_for_waits_for_nobody(table: Table) -> None:
+def test_caller_for_which_others_wait_waits_for_none(table: Table) -> None:
     """Inside a computation that others may join, what another caller computes is computed again."""
     many = table.cached(wait=60)
 
@@ -256,7 +256,7 @@ def test_caller_whom_others_wait_for_waits_for_nobody(table: Table) -> None:
     assert ({1: "row 1"}, {1: "row 1"}, 2) == (found, slow.result(), len(table.asked))
 
 
-def test_computation_that_others_wait_for_waits_for_nobody(table: Table) -> None:
+def test_computation_for_which_others_wait_waits_for_none(table: Table) -> None:
     """Inside a computation for many ids, what another caller computes is computed again."""
 
     @cached_query(ignore=("table",), wait=60)
@@ -277,7 +277,7 @@ def test_computation_that_others_wait_for_waits_for_nobody(table: Table) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_waits_inside_a_transaction(table: Table) -> None:
+def test_no_caller_waits_inside_a_transaction(table: Table) -> None:
     """A transaction may hold what the computation needs."""
     many = table.cached(wait=1)
     table.gate.shut()
@@ -310,7 +310,7 @@ def test_cache_that_can_not_be_asked_is_no_reason_to_wait(
 
 
 def test_tasks_of_one_loop_share(table: Table) -> None:
-    """A task that awaits the computation of another one blocks nobody."""
+    """A task that awaits the computation of another one blocks no other task."""
     reached, opened = asyncio.Event(), asyncio.Event()
 
     @cached_query_many(over="ids", ignore=("reached", "opened", "table"))
@@ -336,7 +336,7 @@ def test_tasks_of_one_loop_share(table: Table) -> None:
 
 
 def test_task_that_is_cancelled_leaves_its_flights(table: Table) -> None:
-    """Who goes away while he computes takes nobody along: the next one computes."""
+    """A leader that goes away while it computes takes no follower along: the next one computes."""
     reached = asyncio.Event()
 
     @cached_query_many(over="ids", ignore=("reached", "table"))

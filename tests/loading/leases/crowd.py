@@ -108,7 +108,7 @@ def _started(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def main() -> None:
-    """Do as told, until nobody is there to tell."""
+    """Do as told, until the test has gone."""
     settings.CACHES = json.loads(os.environ["CROWD_CACHES"])
     django.setup()
     go, passed = Event(), [0.0]

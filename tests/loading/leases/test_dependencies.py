@@ -1,4 +1,4 @@
-"""What one caller has from another one's computation depends on whatever that computation depended on."""
+"""What one caller has from another one's computation depends on all that the computation depended on."""
 
 from threading import Event
 
@@ -11,7 +11,7 @@ from tests.support.threads import PATIENCE_SECONDS, started
 
 def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    No invalidation can reach what a call inside has read past the cache: nobody's outer entry may hold it.
+    No invalidation can reach what a call inside has read past the cache: no outer entry may hold it.
 
     The defect: the one who computed stored nothing, and those who shared its value stored it in their outer entries.
     """
@@ -33,14 +33,14 @@ def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(mon
         return middle()
 
     def boarded(*args: object) -> object:
-        boarding = board(*args)  # type: ignore[arg-type] # whatever it is given
+        boarding = board(*args)  # type: ignore[arg-type] # any arguments
         joined.set()
         return boarding
 
     with started(middle) as leader:
         assert begun.wait(PATIENCE_SECONDS)
         monkeypatch.setattr(single_flight, "join_or_lead", boarded)
-        with started(outer.refresh) as follower:  # a refresh is waited for by nobody, so that it may wait inside
+        with started(outer.refresh) as follower:  # no caller waits for a refresh, so that it may wait inside
             assert joined.wait(PATIENCE_SECONDS)
             finish.set()
 

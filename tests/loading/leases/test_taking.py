@@ -37,7 +37,7 @@ WAYS: dict[str, Callable[[Cached, Clock], object]] = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_what_ends_an_entry_begins_another_lease(way: Callable[[Cached, Clock], object], clock: Clock) -> None:
-    """Each invalidation, and each timeout, has a lease of its own: nobody waits for who began before it."""
+    """Each invalidation, and each timeout, has a lease of its own: no caller waits for one that began before it."""
     read, _ = reader(SYNC, namespace="leases:{number}")
     before = lease_for(read, 1).key, lease_for(read, 1).key
     read(1)
@@ -153,7 +153,7 @@ def test_lease_lives_ten_computations_within_bounds(
 
 @both
 def test_lease_of_an_unknown_computation_lives_ten_seconds(side: Side, clock: Clock, commands: Commands) -> None:
-    """Of a call that is new, or was invalidated, nobody knows how long it takes; its mark stays five seconds."""
+    """Of a call that is new, or was invalidated, it is unknown how long it takes; its mark stays five seconds."""
     read, _ = reader(side, work=lambda: setattr(clock, "now", clock.now + 60))
     side.call(read, 1)
     side.call(read.invalidate, 1)
@@ -172,7 +172,7 @@ def test_lease_of_an_unknown_computation_lives_ten_seconds(side: Side, clock: Cl
     ids=["stored", "cache_if", "timeout", "unpicklable"],
 )
 def test_lease_is_held_while_computing_and_marked_as_landed(side: Side, options: dict[str, Any], value: object) -> None:
-    """While the function runs its owner stands there; then, whatever became of the value, that there is no more."""
+    """While the function runs its owner stands there; then, with the value stored or not, that there is no more."""
     held: list[object] = []
 
     @side.cached(**{"timeout": 60, "ignore": ("held", "lease", "value"), **options})
@@ -191,7 +191,7 @@ def test_lease_is_held_while_computing_and_marked_as_landed(side: Side, options:
 
 @both
 def test_lease_is_given_back_when_nothing_can_be_served(side: Side, clock: Clock) -> None:
-    """After an exception without an old value the next caller computes at once, in whatever process."""
+    """After an exception without an old value the next caller computes at once, in any process."""
     read, ran = reader(side, work=lambda: 1 // 0)
     lease = lease_for(read, 1)
 
@@ -205,7 +205,7 @@ def test_lease_is_given_back_when_nothing_can_be_served(side: Side, clock: Clock
 @both
 def test_lease_is_marked_as_failed_only_where_the_old_value_is_served(side: Side, clock: Clock) -> None:
     """
-    An exception after an invalidation is nobody's to be throttled by: there is no old value to serve meanwhile.
+    No caller is throttled by an exception after an invalidation: there is no old value to serve meanwhile.
 
     The defect: the lease was marked by the entry that had been there before the wait, dead by then.
     """
@@ -225,7 +225,7 @@ def test_lease_is_marked_as_failed_only_where_the_old_value_is_served(side: Side
 
 
 def test_lease_of_a_cancelled_computation_is_given_back() -> None:
-    """A request that is broken off keeps nobody waiting for it."""
+    """A request that is broken off keeps no caller waiting for it."""
 
     @cached_query(ignore=("begun",))
     async def read(begun: asyncio.Event) -> None:
@@ -251,7 +251,7 @@ def test_lease_of_a_cancelled_computation_is_given_back() -> None:
 @pytest.mark.usefixtures("faulty_backend")
 def test_lease_that_can_not_be_marked_is_given_back(side: Side, clock: Clock) -> None:
     """
-    Nobody waits for who has ended, though a cache that is full takes neither entry nor mark.
+    No caller waits for a leader that has ended, though a cache that is full takes neither entry nor mark.
 
     The defect: each call waited for the lease of the one before, and a full cache made every call slow.
     """

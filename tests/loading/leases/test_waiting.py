@@ -180,7 +180,7 @@ def test_lease_that_ended_in_nothing_stops_the_wait(
     clock: Clock,
     mark: Any,
 ) -> None:
-    """Where the holder has ended and nothing is there, the waiter computes at once, and nobody waits in a row."""
+    """Where the holder has ended and nothing is there, the waiter computes at once, and none wait in a row."""
     read, ran = reader(side, cache_if=lambda _: False)
     lease = held_lease(read, 1)
     clock.meanwhile = [lambda: lease.end(mark)]
@@ -261,7 +261,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
 
 @both
 @pytest.mark.usefixtures("faulty_backend")
-def test_lease_refused_that_nobody_holds_costs_one_pause(side: Side, clock: Clock) -> None:
+def test_lease_refused_that_is_not_held_costs_one_pause(side: Side, clock: Clock) -> None:
     """A node that says "no" to each `add` looks like a holder; the lease that is not there gives it away."""
     read, ran = reader(side)
     lease_for(read, 1)
@@ -340,7 +340,7 @@ def test_cache_that_fails_while_we_wait_ends_the_wait(side: Side, clock: Clock, 
 @both
 @pytest.mark.parametrize("nonsense", [["a list"], "text", b"", 7], ids=repr)
 def test_nonsense_under_a_lease_is_waited_for_and_no_more(side: Side, clock: Clock, nonsense: object) -> None:
-    """Whatever lies under the name of a lease is somebody's: it costs `wait`, and raises nothing."""
+    """Any bytes under the name of a lease are taken for one: they cost `wait`, and raise nothing."""
     read, ran = reader(side, wait=1)
     lease = lease_for(read, 1)
     stored().set(lease.key, nonsense, None)  # type: ignore[arg-type] # as just said

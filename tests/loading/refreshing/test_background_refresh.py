@@ -124,7 +124,7 @@ def test_call_that_has_no_key_in_the_thread_is_not_refreshed(clock: Clock, truth
 
 
 def test_refresh_that_fails_is_an_event_and_throttled(read: Cached, truth: Truth, worked: Semaphore) -> None:
-    """The old value is served on, and nobody tries again for five seconds."""
+    """The old value is served on, and no caller tries again for five seconds."""
     truth.error = ZeroDivisionError("broken")
     lease = lease_for(read, 1)
     seen: list[Event] = []

@@ -57,7 +57,7 @@ def fired(clock: Clock, beta: float) -> tuple[float, int]:
 @pytest.mark.usefixtures("random")
 def test_callers_without_a_lease_would_refresh_as_often_as_the_theory_says(clock: Clock, beta: float) -> None:
     """
-    e^(1/beta) computations for each timeout, whatever the rate; the first beta * seconds * (ln(rate...) + gamma) early.
+    e^(1/beta) computations for each timeout, at any rate; the first beta * seconds * (ln(rate...) + gamma) early.
 
     An unprotected entry would be computed by 200 callers: all who come while the first one computes.
     """
@@ -82,7 +82,7 @@ def test_chance_of_an_early_refresh_is_exponential(clock: Clock) -> None:
 
 
 def test_time_is_never_taken_for_earlier(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever chance gives, the least included, the time taken is no earlier than now, and finite."""
+    """For any random number, the least included, the time taken is no earlier than now, and finite."""
     entry = Entry(None, clock.now + 1, 0.2)
     found = []
     for chance in (0.0, 1 - 2**-53):
@@ -150,7 +150,7 @@ def test_early_refresh_leaves_others_to_the_entry(
 @both
 @pytest.mark.parametrize("early", [0, 1])
 def test_early_is_off_unless_asked_for(side: Side, clock: Clock, truth: Truth, monkeypatch: Any, early: float) -> None:
-    """Without `early` nothing is refreshed before its timeout, whatever chance may say."""
+    """Without `early` nothing is refreshed before its timeout, for any random number."""
     truth.meanwhile = lambda: setattr(clock, "now", clock.now + 1)
     read = truth.cached(side, **({"early": early} if early else {}))
     side.call(read, 1)

@@ -1,4 +1,4 @@
-"""Jitter: entries that were written together are not due together; and how long what is due stays visible."""
+"""Jitter: entries that were written together do not expire together; and how long a stale entry stays visible."""
 
 from random import Random
 from typing import Any
@@ -130,7 +130,7 @@ def test_cache_holds_an_entry_past_its_timeout(
         ({"cache_exceptions": {KeyError: None}}, MONTH),
     ],
 )  # fmt: skip
-def test_own_token_outlives_what_it_vouches_for(
+def test_own_token_outlives_its_entries(
     truth: Truth, commands: Commands, options: dict[str, Any], lifetime: int
 ) -> None:
     """

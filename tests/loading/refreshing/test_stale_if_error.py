@@ -53,7 +53,7 @@ def test_error_is_kept_from_the_caller_within_bounds(  # noqa: PLR0913 -- the fi
 @both
 @either
 def test_error_that_was_rescued_is_an_event(side: Side, clock: Clock, truth: Truth, options: dict[str, Any]) -> None:
-    """Nobody sees the exception, so an event has it; the value that is served is a stale one."""
+    """No caller sees the exception, so an event has it; the value that is served is a stale one."""
     read = due_and_broken(side, clock, truth, **options)
     seen: list[Event] = []
 
@@ -69,7 +69,7 @@ def test_error_that_was_rescued_is_an_event(side: Side, clock: Clock, truth: Tru
 def test_attempts_after_an_error_are_throttled(
     side: Side, clock: Clock, truth: Truth, commands: Commands, options: dict[str, Any]
 ) -> None:
-    """For five seconds nobody else tries, nor waits: what fails is not made worse."""
+    """For five seconds no other caller tries, or waits: what fails is not made worse."""
     read = due_and_broken(side, clock, truth, **options)
     lease = lease_for(read, 1)
     side.call(read, 1)
@@ -114,7 +114,7 @@ def test_error_without_an_old_value_reaches_the_caller(
 
 @both
 @pytest.mark.usefixtures("faulty_backend")
-def test_error_is_raised_where_nobody_can_tell_whether_the_value_was_invalidated(
+def test_error_is_raised_where_it_is_unknown_whether_the_value_was_invalidated(
     side: Side, clock: Clock, truth: Truth
 ) -> None:
     """A cache that can't be asked after the failure might hold an invalidation: the old value is not served."""

@@ -1,4 +1,4 @@
-"""Past its timeout an entry is refreshed by one caller, and served to the others; what was invalidated, to nobody."""
+"""Past its timeout an entry is refreshed by one caller, and served to the others; what was invalidated, to none."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -208,7 +208,7 @@ def test_value_whose_inner_call_was_invalidated_is_never_served(
 def test_transaction_is_served_the_old_value_and_refreshes_nothing(
     side: Side, clock: Clock, truth: Truth, commands: Commands
 ) -> None:
-    """What is computed inside a transaction nobody else may see, so it is left to others to refresh."""
+    """What is computed inside a transaction no other caller may see, so it is left to others to refresh."""
     read = truth.cached(side, stale_while_revalidate=60)
     side.call(read, 1)
     clock.now += 60
@@ -248,7 +248,7 @@ def test_testcase_refreshes_in_the_caller(
     settings: Settings,
     refresh: str,
 ) -> None:
-    """What the block of a TestCase has written no other connection sees: whatever the setting, the caller computes."""
+    """What the block of a TestCase has written no other connection sees: for each setting, the caller computes."""
     settings.CACHEDECO = {"REFRESH": refresh}
     read = truth.cached(side, stale_while_revalidate=60)
     side.call(read, 1)
@@ -280,7 +280,7 @@ def test_value_that_can_not_be_stored_is_not_computed_by_everyone(
 
 
 def test_stale_serves_copies(clock: Clock, truth: Truth) -> None:
-    """Who changes an old value changes nobody else's."""
+    """A caller that changes an old value changes no other caller's."""
     truth.value = ["old"]
     read = truth.cached(SYNC, stale_while_revalidate=60)
     read(1)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of flights: who boards, a clock that nobody waits for, and no memory of other tests."""
+"""Fixtures of the tests of flights: a look at the flights, a clock without waiting, and no memory of other tests."""
 
 from collections.abc import Iterator
 

@@ -110,7 +110,7 @@ class Scene:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_cancelled_leader_takes_nobody_along(boarding: Boarding, times: int) -> None:
+def test_cancelled_leader_takes_no_follower_along(boarding: Boarding, times: int) -> None:
     """Cancelled in the middle of the computation, once or twice: of the others one computes, and both get the value."""
 
     async def scene() -> None:
@@ -128,7 +128,7 @@ def test_cancelled_leader_takes_nobody_along(boarding: Boarding, times: int) -> 
     asyncio.run(scene())
 
 
-def test_cancelled_follower_takes_nobody_along(boarding: Boarding) -> None:
+def test_cancelled_follower_takes_no_other_along(boarding: Boarding) -> None:
     """Who is cancelled while waiting ends, the computation and the others go on."""
 
     async def scene() -> None:
@@ -170,10 +170,10 @@ def test_function_may_catch_its_cancellation(boarding: Boarding) -> None:
 
 
 @pytest.mark.parametrize("step", ["claim_stamps", "store_entries"])
-def test_leader_cancelled_in_the_middle_of_a_step_takes_nobody_along(
+def test_leader_cancelled_in_the_middle_of_a_step_takes_no_follower_along(
     monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """Cancelled while a thread takes or ends the lease for it: the others get the value, and nobody waits in vain."""
+    """Cancelled while a thread takes or ends the lease for it: the others get the value, and none waits in vain."""
     gate = Gate()
     gate.shut()
     module: Any = {"claim_stamps": single_flight, "store_entries": writing}[step]
@@ -208,11 +208,11 @@ def test_leader_cancelled_in_the_middle_of_a_step_takes_nobody_along(
     assert 1 == [event.kind for event in told].count("computed")
 
 
-def test_leader_whose_coroutine_is_closed_takes_nobody_along(
+def test_leader_whose_coroutine_is_closed_takes_no_follower_along(
     boarding: Boarding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A coroutine that nobody awaits any more lands its flight: who waited sees for itself."""
-    # Its lease nobody can give back any more: that it ends by itself is another matter.
+    """A coroutine that is not awaited any more lands its flight: followers look again."""
+    # Its lease can't be given back any more: that it ends by itself is another matter.
     take_apart(monkeypatch, lambda _lease: True)
 
     async def scene() -> None:

@@ -1,4 +1,4 @@
-"""A computation that others wait for raises: each gets the error, and nobody stores it."""
+"""A computation that others wait for raises: each gets the error, and none stores it."""
 
 import asyncio
 import gc
@@ -52,7 +52,7 @@ def raised(call: Callable[[], object]) -> BaseException:
     """Return what a call raises."""
     try:
         call()
-    except BaseException as error:  # noqa: BLE001 -- whatever it is
+    except BaseException as error:  # noqa: BLE001 -- any is given back
         return error
     pytest.fail("nothing was raised")
 
@@ -106,7 +106,7 @@ def test_error_reaches_those_who_waited(side: Side, boarding: Boarding) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_copy_of_an_error_says_the_same(side: Side, error: Exception, boarding: Boarding) -> None:
-    """Whatever its class makes of its arguments, a copy has its text and its attributes, and is none of the others."""
+    """A copy has the text and the attributes of any exception, and is none of the others."""
     _, first, second = ends(side, boarding, error)
 
     assert [(type(error), str(error), vars(error))] * 2 == [

@@ -16,7 +16,7 @@ Told = list[tuple[str, str, str]]
 
 
 def told_of(side: Side, boarding: Boarding, ends: str) -> tuple[Told, Told, Stats, list[str]]:
-    """Return the events of a leader before and after somebody follows it, the counts, and the key of all events."""
+    """Return the events of a leader before and after a caller follows it, the counts, and the key of all events."""
     gate = Gate()
     gate.shut()
 

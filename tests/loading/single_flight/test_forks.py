@@ -102,7 +102,7 @@ print(os.waitpid(child, 0)[1])
 
 
 def test_child_of_a_process_with_flights_computes() -> None:
-    """Flights, locks and places that other threads of the parent hold keep nobody waiting in a child."""
+    """Flights, locks and places that other threads of the parent hold keep no caller waiting in a child."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={
@@ -122,7 +122,7 @@ def test_child_of_a_process_with_flights_computes() -> None:
 
 
 def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who leads in the child what a thread of the parent leads computes, and lands only what is its own."""
+    """A leader in the child of what a thread of the parent leads computes, and lands only what is its own."""
     take_apart(monkeypatch, lambda _lease: True)  # the parent's is another matter
     read = sync_reader(source)
     source.gate.shut()

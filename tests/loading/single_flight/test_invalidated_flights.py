@@ -1,4 +1,4 @@
-"""Who comes after an invalidation never gets what was computed before it, whoever flies."""
+"""A caller after an invalidation never gets what was computed before it, from any leader."""
 
 import pickle
 from collections.abc import Callable
@@ -68,7 +68,7 @@ def test_follower_who_came_after_an_inner_invalidation_computes(side: Side, wher
 
 
 @pytest.mark.django_db
-def test_caller_who_has_invalidated_an_inner_call_for_itself_follows_nobody(clock: Clock) -> None:
+def test_caller_that_has_invalidated_an_inner_call_for_itself_does_not_follow(clock: Clock) -> None:
     """Until its block ends, what has landed is what stands for all others, and their values are old for this thread."""
     gate, floors = Gate(), Floors(SYNC)
 
@@ -100,7 +100,7 @@ class Elsewhere:
     """Another process, that holds the lease and computes when it is told to."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        """Hold each lease that anybody asks for."""
+        """Hold each lease that a caller asks for."""
         self._take = leases.Lease.take
         self.key = ""
         take_apart(patch, lambda lease: self._refused(lease))  # noqa: PLW0108 -- as a method
@@ -181,7 +181,7 @@ def test_value_of_another_process_is_shared_by_followers(clock: Clock) -> None:
 
 
 @both
-def test_invalidations_quicker_than_the_computation_starve_nobody(side: Side) -> None:
+def test_invalidations_quicker_than_the_computation_starve_no_caller(side: Side) -> None:
     """Who computes has the value, though it is dead at birth; the next one computes again."""
     count: list[int] = []
 

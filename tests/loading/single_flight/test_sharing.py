@@ -40,7 +40,7 @@ def test_threads_share_one_computation(source: Source, read: Reader, boarding: B
 
 
 def test_other_keys_are_other_flights(source: Source, read: Reader) -> None:
-    """Who calls with other arguments waits for nobody."""
+    """A call with other arguments waits for no other."""
     source.gate.shut()
 
     with started(lambda: read(1)):
@@ -145,7 +145,7 @@ def test_each_caller_gets_a_copy_of_its_own(side: Side, boarding: Boarding) -> N
 @both
 @pytest.mark.parametrize("options", [{"cache_if": bool}, {"timeout": len}], ids=["cache_if", "timeout"])
 def test_what_is_not_stored_is_shared(side: Side, options: dict[str, Any], boarding: Boarding) -> None:
-    """Who has waited gets the value, though nobody who comes later does."""
+    """A caller that has waited gets the value, though no later one does."""
     gate = Gate()
     gate.shut()
 
@@ -177,7 +177,7 @@ class Unloadable:
 def test_what_has_no_copies_is_computed_by_all_at_once(
     side: Side, made: Callable[[], object], boarding: Boarding
 ) -> None:
-    """Of a value that nobody else can have, those who have waited compute their own: nobody waits in a row."""
+    """Of a value that can't be shared, those that have waited compute their own, and do not wait in a row."""
     gate, at_once, first = Gate(), Barrier(3, timeout=PATIENCE_SECONDS), iter([True])
     gate.shut()
 

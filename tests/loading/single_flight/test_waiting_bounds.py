@@ -1,4 +1,4 @@
-"""Nobody waits without bound, nor where waiting could make a circle."""
+"""No caller waits without bound, or where waiting could make a circle."""
 
 import threading
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def held_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_follower_waits_as_long_as_it_may_and_computes(source: Source, clock: Clock) -> None:
-    """A computation that takes longer than `wait` is not waited for, and keeps nobody from a value."""
+    """A computation that takes longer than `wait` is not waited for, and keeps no caller from a value."""
 
     @cached_query(ignore=("source",), wait=3)
     def value() -> str:
@@ -125,7 +125,7 @@ def test_wait_may_be_longer_than_a_thread_can_wait(
 
 
 @both
-def test_who_waits_for_nobody_shares_nothing(side: Side, boarding: Boarding, commands: Commands) -> None:
+def test_caller_that_waits_for_none_shares_nothing(side: Side, boarding: Boarding, commands: Commands) -> None:
     """With `wait=0` there is no flight, and no lease in the cache."""
 
     @side.cached(wait=0)
@@ -143,7 +143,7 @@ def test_who_waits_for_nobody_shares_nothing(side: Side, boarding: Boarding, com
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize("using", ["default", "other"])
-def test_nobody_waits_inside_a_transaction(source: Source, boarding: Boarding, using: str) -> None:
+def test_no_caller_waits_inside_a_transaction(source: Source, boarding: Boarding, using: str) -> None:
     """It may hold what the computation needs: on any database."""
 
     @cached_query(ignore=("source",))
@@ -192,8 +192,8 @@ def test_block_of_a_testcase_is_no_transaction(source: Source, boarding: Boardin
 
 
 @both
-def test_nobody_waits_while_leading(side: Side, source: Source, boarding: Boarding) -> None:
-    """For whom others may wait waits for nobody."""
+def test_no_caller_waits_while_leading(side: Side, source: Source, boarding: Boarding) -> None:
+    """A caller for which others may wait waits for none."""
 
     @side.cached(ignore=("source",))
     def inner() -> str:

@@ -72,7 +72,7 @@ def counted_async(wait: Any, waiting: Semaphore) -> Any:
 
 @pytest.mark.usefixtures("faulty_backend")
 def test_caller_who_has_waited_long_enough_computes_beside_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A computation that hangs holds nobody up for longer than `wait`."""
+    """A computation that hangs holds no caller up for longer than `wait`."""
     source = Source()
 
     @cached_query(ignore=("source",))

@@ -1,4 +1,4 @@
-"""Use the site as its developer does all day: look at each page, with whatever cache the settings name."""  # noqa: INP001 -- a script
+"""Use the site as its developer does all day: look at each page, with the cache that the settings name."""  # noqa: INP001 -- a script
 
 import os
 
@@ -18,4 +18,4 @@ if __name__ == "__main__":
     club = Club.objects.create(pk=1, name=YESTERDAY)
     club.clubclass_set.create(name=YESTERDAY)
     for path in ("/1/", "/1/sidebar/", "/1/teachers/", "/count/", "/news/", "/visits/"):
-        print(path, Client().get(path).content.decode().strip())  # noqa: T201 -- for whoever runs it by hand
+        print(path, Client().get(path).content.decode().strip())  # noqa: T201 -- for a developer who runs it by hand

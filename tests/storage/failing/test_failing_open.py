@@ -1,4 +1,4 @@
-"""Whatever the cache does, the call goes on; and an invalidation that is lost is never lost in silence."""
+"""With any failure of the cache, the call goes on; and an invalidation that is lost is never lost in silence."""
 
 import logging
 from typing import Any
@@ -138,7 +138,7 @@ def test_reading_that_fails_is_a_miss(side: Side, fault: dict[str, Any]) -> None
 @pytest.mark.parametrize(("operation", "what"), [("get_many", "Reading"), ("add", "Adding"), ("set_many", "Writing")])
 @pytest.mark.parametrize("fault", RAISED.values(), ids=RAISED)
 def test_failure_is_an_event_with_its_error(side: Side, operation: str, what: str, fault: dict[str, Any]) -> None:
-    """Whatever the cache raises is told, and counted, for the function that met it."""
+    """Each exception of the cache is told, and counted, for the function that met it."""
     seen: list[Event] = []
 
     @side.cached(namespace="a:b:c")
@@ -205,7 +205,7 @@ def test_invalidation_lost_is_counted(side: Side, fault: dict[str, Any]) -> None
 def test_invalidation_acknowledged_is_not_lost(
     side: Side, acknowledgement: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing failed, in whatever way a backend says so: nobody is alarmed."""
+    """Nothing failed, in each way in which a backend says so: there is no alarm."""
     seen: list[Event] = []
 
     @side.cached()

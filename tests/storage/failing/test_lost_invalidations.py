@@ -27,7 +27,7 @@ def test_verb_raises_nothing_when_the_cache_does_not_acknowledge(caplog: pytest.
 
 @pytest.mark.django_db(transaction=True)
 def test_commit_raises_nothing_when_the_cache_does_not_acknowledge() -> None:
-    """The row is committed, and the commit hooks behind ours run whatever the cache does."""
+    """The row is committed, and the commit hooks behind ours run though the cache fails."""
     ran = []
 
     with faulty("set_many", raises=TimeoutError), transaction.atomic():

@@ -1,4 +1,4 @@
-"""Threads, tasks and processes that find the pause over at the same time: one probes, nobody waits for it."""
+"""Threads, tasks and processes that find the pause over at the same time: one probes, none waits for it."""
 
 import os
 import threading
@@ -56,7 +56,7 @@ def test_exactly_one_thread_probes(clock: Clock, commands: Commands) -> None:
     assert ([2 * number for number in range(THREADS)], ["set_many"]) == (found, commands.names)
 
 
-def test_nobody_waits_for_the_one_who_probes(clock: Clock, commands: Commands) -> None:
+def test_no_caller_waits_for_the_one_that_probes(clock: Clock, commands: Commands) -> None:
     """While a probe hangs others go on without the cache, and their invalidations are noted."""
     gate = Gate()
     open_breaker(clock)
@@ -113,7 +113,7 @@ class Interrupted:
 
 
 def test_interrupt_before_the_probe_leaves_it_to_the_next(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was to probe, and was stopped by a signal, keeps nobody else from it."""
+    """A caller that a signal has stopped before its probe keeps no other one from probing."""
     open_breaker(clock)
     monkeypatch.setattr(breaker, "_lock", Interrupted())
 
@@ -163,7 +163,7 @@ def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.M
 
 
 def test_fork_renews_the_lock_and_ends_the_probe() -> None:
-    """The same within this process: whatever a thread of the parent holds, the child does not wait for."""
+    """The same within this process: the child does not wait for anything that a thread of the parent holds."""
     breaker.enqueue_pending("default", {"key": breaker.PendingInvalidation("", None)}, retry_queue.flush)
     opened = breaker.breakers["default"]
     opened.probing = True

@@ -1,4 +1,4 @@
-"""What seldom happens: a value that can't be put, a token that can't be replaced, a probe that nobody waits for."""
+"""What seldom happens: a value that can't be put, a token that can't be replaced, a probe for which no caller waits."""
 
 import pytest
 

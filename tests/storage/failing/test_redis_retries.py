@@ -19,7 +19,7 @@ TOKEN = b"0123456789abcdef"
 
 @pytest.fixture
 def silent_server() -> Iterator[tuple[str, Callable[[], int]]]:
-    """Give the address of a server that takes whatever is sent and answers nothing, and how often a token came."""
+    """Give the address of a server that takes all that is sent and answers nothing, and how often a token came."""
     received: list[bytes] = []
     readers: list[threading.Thread] = []
 
@@ -66,7 +66,7 @@ def test_write_that_times_out_is_sent_as_often_as_the_options_say(
 ) -> None:
     """Django's own configuration sends it once; each option that repeats sends the same bytes again."""
     location, count = silent_server
-    # Without the commands with which a connection introduces itself: nobody answers them.
+    # Without the commands with which a connection introduces itself: they are not answered.
     waits = {"socket_timeout": 0.1, "protocol": 2, "driver_info": None, "db": 0}
     cache = RedisCache(location, {"OPTIONS": {**waits, **options}})
 

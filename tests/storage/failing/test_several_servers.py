@@ -151,7 +151,7 @@ def test_acknowledgement_makes_the_next_pauses_short(servers: TwoServers, clock:
 
 
 def test_error_without_a_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where all is stored nothing has failed, whatever else the backend has met."""
+    """Where all is stored nothing has failed, though the backend has met failures."""
     stored = NotStored()
     stored.error = ConnectionRefusedError()
     monkeypatch.setattr(FaultyCache, "set_many", lambda *_, **__: stored)

@@ -1,4 +1,4 @@
-"""The bytes that a server holds, past every serializer: as somebody sees and changes them who can reach the server."""
+"""The bytes that a server holds, past every serializer: as an attacker sees and changes them."""
 
 import pickle
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ exploded: list[str] = []
 
 
 def explode(what: str) -> str:
-    """Run, as code that somebody has planted."""
+    """Run, as code that an attacker has planted."""
     exploded.append(what)
     return what
 
@@ -38,7 +38,7 @@ class Raw(ABC):
 
     @abstractmethod
     def plant(self, key: str, value: bytes) -> None:
-        """Put something else under a whole key; what is to be unpickled by Django's own backends, if anything is."""
+        """Put something else under a whole key; what Django's own backends will unpickle, if they unpickle anything."""
 
 
 class _Kept:

@@ -46,7 +46,7 @@ class OurSerializer(SignedSerializer):
         (LOCMEM, {}, 0),
     ],
 )
-def test_backend_that_unpickles_whatever_it_finds_is_w011(
+def test_backend_that_unpickles_all_that_it_finds_is_w011(
     entry: dict[str, Any], options: dict[str, Any], expected: int, settings: Settings
 ) -> None:
     """To sign entries is of no use where their bytes were unpickled before."""

@@ -121,7 +121,7 @@ def test_value_that_is_not_plain_is_returned_and_not_stored(side: Side, caplog: 
 
 
 def test_pickle_is_never_unpickled_where_json_is_expected() -> None:
-    """An entry in the other format, as after a change of the decorator or planted by somebody, is a miss."""
+    """An entry in the other format, as after a change of the decorator or planted by an attacker, is a miss."""
 
     @cached_query(name="tests.hostile.hours")
     def before() -> object:

@@ -1,4 +1,4 @@
-"""A key or value that somebody else has put into the cache server can at worst cause a miss."""
+"""A key or value that an attacker has put into the cache server can at worst cause a miss."""
 
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +72,7 @@ class Pair(NamedTuple):
         return list(dict.fromkeys(key for row in [*single, *rows] for key in row))
 
 
-# --- what somebody does to it ---
+# --- what an attacker does to it ---
 
 Change = Callable[[bytes, bytes, int], bytes]  # what is there, what is under another key, a number: what to plant
 
@@ -182,7 +182,7 @@ fuzzed = examples(
 def test_bytes_that_we_did_not_sign_are_never_unpickled(
     attack: list[tuple[str, int, int, int]], raw: Raw, defend: Defend, watch: Watch
 ) -> None:
-    """Whatever is flipped, cut, swapped and replaced: values are right, and only what we had signed is unpickled."""
+    """With any bytes flipped, cut, swapped and replaced, values are right, and only what we had signed is unpickled."""
     defend()
 
     expected, found = attacked(raw, attack)
@@ -225,7 +225,7 @@ def test_planted_pickle_runs_where_nothing_is_signed(raw: Raw, defend: Defend) -
 
 
 def test_planted_pickle_does_not_run_where_the_serializer_signs(raw: Raw, defend: Defend) -> None:
-    """... and with a serializer that looks at a signature it does not, whatever the entries are."""
+    """... and with a serializer that looks at a signature it does not, for any entries."""
     defend(entries=False)
     pair = Pair(next(numbers), -next(numbers))
     pair.called()
@@ -285,7 +285,7 @@ def test_entry_of_another_site_is_a_miss(raw: Raw, defend: Defend, monkeypatch: 
 
 @pytest.mark.usefixtures("raw")
 def test_forged_entry_is_told_of(defend: Defend) -> None:
-    """Who looks at the log learns that somebody writes to the cache; the next call replaces what he has written."""
+    """The log tells that an attacker writes to the cache; the next call replaces what was written."""
     defend()
     pair = Pair(next(numbers), -next(numbers))
     pair.called()

@@ -1,4 +1,4 @@
-"""What somebody plants is not what its place is for: it raises nothing, and leaves nothing behind."""
+"""What an attacker plants is not what its place is for: it raises nothing, and leaves nothing behind."""
 
 from collections.abc import Callable
 from math import inf
@@ -48,7 +48,7 @@ def test_lease_may_hold_anything(function: Callable[[], Any], planted: object, m
 
 @pytest.mark.parametrize("inner", [["nowhere a"], [f"nowhere {n}" for n in range(1500)], ["no\x01key"], [""]], ids=len)
 def test_names_that_can_not_be_asked_for_are_not_remembered(inner: list[str]) -> None:
-    """What a forged entry says that it depends on keeps no later call from being stored, whoever looks first."""
+    """What a forged entry says that it depends on keeps no later call of any caller from being stored."""
     name()
     forge(name, name._spec.resolve_call((), {})[1], inner)
     found = [name.peek()]

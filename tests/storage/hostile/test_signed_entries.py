@@ -54,7 +54,7 @@ def balance(account: int) -> list[int]:
 
 
 def test_old_value_under_the_stamp_of_now_is_a_miss(settings: Settings) -> None:
-    """Nobody can undo an invalidation by giving an old value the tokens of now."""
+    """An attacker can't undo an invalidation by giving an old value the tokens of now."""
     settings.CACHEDECO = {"SIGNING_KEYS": [KEY]}
     old = balance(7)
     key = balance.key_for(7)
@@ -69,7 +69,7 @@ def test_old_value_under_the_stamp_of_now_is_a_miss(settings: Settings) -> None:
 
 
 def test_entry_with_another_time_is_a_miss(settings: Settings) -> None:
-    """Nobody can have a value served for longer."""
+    """An attacker can't have a value served for longer."""
     settings.CACHEDECO = {"SIGNING_KEYS": [KEY]}
     old = balance(8)
     key = balance.key_for(8)

@@ -51,7 +51,7 @@ def test_settings_show_no_key() -> None:
 @pytest.mark.parametrize("form", ["pickle", "json"])
 @pytest.mark.parametrize("before", [[], [KEY]], ids=["begin", "stop"])
 def test_to_begin_or_to_stop_is_a_miss(before: list[str], form: SerializerName, settings: Settings) -> None:
-    """What was stored before is of another format: nobody is told that somebody had forged it."""
+    """What was stored before is of another format: no event says that it was forged."""
 
     @cached_query(serializer=form)
     def answer() -> list[int]:

@@ -49,7 +49,7 @@ class CachingTestCase(ClubTestCase):
     """Run on a memory cache, isolated for each test, wherever the site's own cache is."""
 
     def setUp(self) -> None:
-        """Replace the site's cache, and switch caching on whatever the environment says."""
+        """Replace the site's cache, and switch caching on also where the environment says otherwise."""
         caches = {"default": cache_from_url("locmem://")}
         self.enterContext(self.settings(CACHES=caches, CACHEDECO={"MODE": "on"}))
         self.enterContext(isolated())

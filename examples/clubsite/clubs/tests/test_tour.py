@@ -128,7 +128,7 @@ class TourTests(CachingTestCase):
         self.assertEqual({"queries": 1}, outcome(page))
 
     def test_links_of_what_to_try_are_pages(self) -> None:
-        """No page sends whoever tries it to an address that there is not, or that redirects."""
+        """No page sends its reader to an address that there is not, or that redirects."""
         with patch("clubs.queries.sleep"), patch("clubs.views.WORKER_CLUB", self.club.pk):
             pages = {address: self.client.get(address).content.decode() for address in self.pages()}
             guides = {

@@ -37,7 +37,7 @@ class Command(BaseCommand):
             server_class=ThreadingServer,
             handler_class=QuietHandler,
         )
-        # Whoever started this process holds the other end of its standard input; when that process
+        # The process that started this one holds the other end of its standard input; when that process
         # ends, however it ends, the server ends too.
         Thread(target=self.shut_down_at_eof, args=(server,), daemon=True).start()
         self.stdout.write(f"http://127.0.0.1:{server.server_port}")
