@@ -223,6 +223,7 @@ def test_receiver_follows_two_settings(setting: str, expected: list[str], monkey
     assert expected == seen
 
 
+@pytest.mark.django_db  # which receivers of Django ask when a request begins
 @pytest.mark.parametrize(
     "begin", [lambda: request_started.send(None), lambda: MemcachedPool("nowhere", {}, 1, 1).take()]
 )
