@@ -3,4 +3,12 @@
 
 def register() -> None:
     """Register the checks with Django: each module registers its checks at import."""
-    from cachedeco.checks import caches, functions, names, private_api, settings, views  # noqa: F401 -- imported to register
+    from cachedeco.checks import (  # noqa: F401 -- imported to register
+        caches,
+        functions,
+        names,
+        private_api,
+        query_caches,
+        settings,
+        views,
+    )
