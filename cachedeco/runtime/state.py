@@ -85,10 +85,10 @@ NEW_LOCK: Final = Renewed(RLock)
 
 #: The process that all this is of.
 pid: int = os.getpid()
+_lock = RLock()
 
 PIECES: Final = (
     # --- runtime ---
-    Piece("runtime.state", "pid", "the process that all this is of", fork=Renewed(os.getpid)),
     Piece("runtime.conf", "in_force", "the settings in force, parsed", settings=By("forget"), test=By("forget")),
     Piece(
         "runtime.conf",
@@ -313,6 +313,9 @@ PIECES: Final = (
     Piece("testing.isolation", "_lock", "guards these two", fork=NEW_LOCK),
     Piece("testing.switching", "_mode", "the mode in the settings, before they change"),
     Piece("testing.races", "_here", "the call that is stopped in this context"),
+    # Last: until all is reset, a thread of an unannounced child waits, and what an interrupt leaves is reset anew.
+    Piece("runtime.state", "pid", "the process that all this is of", fork=Renewed(os.getpid)),
+    Piece("runtime.state", "_lock", "lets one thread reset an unannounced child", fork=NEW_LOCK),
 )
 
 
@@ -372,7 +375,9 @@ def reset_in_child() -> None:
 def reset_in_unannounced_child(**_: object) -> None:
     """Reset in a child that a server written in C has forked, as uWSGI does, without a call of Python's handlers."""
     if os.getpid() != pid:
-        reset_in_child()
+        with _lock:  # the child may have several threads, each with a request
+            if os.getpid() != pid:
+                reset_in_child()
 
 
 def follow_settings(*, setting: str, **_: object) -> None:

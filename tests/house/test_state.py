@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock, RLock, Thread, current_thread
 from types import ModuleType
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from django.core.signals import request_started, setting_changed
@@ -17,6 +17,7 @@ from cachedeco.backends.memcached_pool import MemcachedPool
 from cachedeco.loading import flights
 from cachedeco.runtime import state
 from cachedeco.runtime.state import EMPTIED, HANDLERS, NEW_LOCK, PIECES, By, Piece
+from tests.support.threads import PATIENCE_SECONDS
 
 PACKAGE = Path(cachedeco.__file__).parent
 TREES = {
@@ -237,6 +238,37 @@ def test_unannounced_child_is_noticed(begin: Callable[[], object], monkeypatch: 
     begin()
 
     assert (["flights"], os.getpid()) == (resets, state.pid)
+
+
+def test_threads_of_an_unannounced_child_wait_until_one_has_reset_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that comes meanwhile goes on when all is reset, not with the parent's connections; once suffices."""
+    order: list[str] = []
+    lock, is_waiting = RLock(), Event()
+
+    def come() -> None:
+        state.reset_in_unannounced_child()
+        order.append("second")
+
+    def reset() -> None:
+        second.start()
+        assert is_waiting.wait(PATIENCE_SECONDS)
+        order.append("reset")
+
+    def enter(*_: object) -> None:
+        if current_thread() is second:
+            is_waiting.set()
+        lock.acquire()
+
+    second = Thread(target=come)
+    guard = MagicMock(__enter__=Mock(side_effect=enter), __exit__=Mock(side_effect=lambda *_: lock.release()))
+    monkeypatch.setattr(state, "pid", -1)
+    monkeypatch.setattr(state, "_lock", guard)
+    monkeypatch.setattr(flights, "_flights", Mock(clear=reset))
+
+    state.reset_in_unannounced_child()
+    second.join(PATIENCE_SECONDS)
+
+    assert ["reset", "second"] == order
 
 
 def test_receiver_is_connected_once_and_can_go_behind_others() -> None:
