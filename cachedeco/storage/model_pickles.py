@@ -5,6 +5,9 @@ Django puts its version into the pickle of each row and QuerySet, and warns when
 release too. Here the version is left out, and that of the loading process takes its place: patch releases of Django
 share entries. Feature releases do not, since their entries have other keys.
 
+Rows that were fetched with Django's `FETCH_PEERS` fetch what they lack together. Pickle takes the weak references to
+each other from them, and a hit would query for each row: here rows of one group find each other again.
+
 A row that lacks a field of today is loaded with a deferred field, and each hit would query for it. So the bytes name
 the models among the values, with a digest of their fields.
 """
@@ -16,6 +19,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from io import BytesIO
 from typing import Any, Final
+from weakref import ref
 
 import django
 from django.apps import apps
@@ -41,6 +45,7 @@ class ModelPickler(pickle.Pickler):
         """Write to a file."""
         super().__init__(file, PICKLE_PROTOCOL)
         self.models: set[type[Model]] = set()
+        self._groups: dict[int, list[ref[Model]]] = {}  # empty lists, by the identity of the peers that they stand for
 
     def reducer_override(self, value: Any) -> Any:
         """
@@ -68,14 +73,12 @@ class ModelPickler(pickle.Pickler):
             return reduced
         del state[DJANGO_VERSION_PICKLE_KEY]  # of a copy, which __reduce__() has made
         is_usual = getattr(kind, "__setstate__", None) is _USUAL_SETTER and "_memoryview_attrs" not in state
-        return (
-            make,
-            args,
-            state,
-            *reduced[3:],
-            *(None,) * (5 - len(reduced)),
-            restore_row if is_usual else restore_state,
-        )
+        restore: Any = restore_row if is_usual else restore_state
+        peers = getattr(getattr(value, "_state", None), "peers", ())
+        if len(peers) > 1:
+            state = (restore, state, self._groups.setdefault(id(peers), []))
+            restore = restore_peer
+        return (make, args, state, *reduced[3:], *(None,) * (5 - len(reduced)), restore)
 
 
 def restore_row(row: Any, state: dict[str, Any]) -> None:
@@ -88,6 +91,14 @@ def restore_state(value: Any, state: dict[str, Any]) -> None:
     state[DJANGO_VERSION_PICKLE_KEY] = django.__version__
     value.__setstate__(state)
     vars(value).pop(DJANGO_VERSION_PICKLE_KEY, None)
+
+
+def restore_peer(row: Any, parts: tuple[Any, dict[str, Any], list[ref[Any]]]) -> None:
+    """Restore a row, and add it to the rows that were fetched with it: all that are in the value."""
+    restore, state, peers = parts
+    restore(row, state)
+    peers.append(ref(row))
+    row._state.peers = peers  # as Django does where it has fetched rows
 
 
 def dump(value: object) -> tuple[bytes, bytes]:

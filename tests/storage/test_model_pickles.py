@@ -3,13 +3,16 @@
 import pickle
 import warnings
 from typing import Any
+from weakref import ref
 
 import django
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
-from django.db import DJANGO_VERSION_PICKLE_KEY
+from django.db import DJANGO_VERSION_PICKLE_KEY, connection, models
 from django.db.models import Model
+from django.db.models.base import ModelState
+from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, cached_query
@@ -67,6 +70,11 @@ class Stateless(User):
     def __reduce__(self) -> tuple[Any, ...]:
         """Reduce to a call without a state."""
         return User, (self.pk,), None
+
+
+def without_peers(state: ModelState) -> dict[str, Any]:
+    """Return what Django 6.1 pickles of a row's state: no weak references."""
+    return {name: value for name, value in vars(state).items() if name != "peers"}
 
 
 def setattr_each(value: object, state: dict[str, object]) -> None:
@@ -133,6 +141,41 @@ def test_ways_of_a_class_are_kept() -> None:
     )
 
     assert (True, 1, 2, 3, 4) == (stateful.restored, settable.one, listed.pk, stateless.pk, lazy.pk)
+
+
+def test_rows_that_were_fetched_together_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has those of its own group that are in the value as its peers, also where its class restores it itself."""
+    monkeypatch.setattr(ModelState, "__getstate__", without_peers, raising=False)  # as Django 6.1 has it
+    rows: list[Any] = [Group(pk=1), Group(pk=2), Group(pk=3), Stateful(pk=4), User(pk=5), Group(pk=6)]
+    for group in (rows[:3], rows[3:5], rows[5:]):
+        peers = [ref(row) for row in group]
+        for row in group:
+            row._state.peers = peers
+
+    found = both_ways(rows[1:])
+
+    assert [[2, 3], [2, 3], [4, 5], [4, 5]] == [[each().pk for each in row._state.peers] for row in found[:4]]
+    assert found[0]._state.peers is found[1]._state.peers
+    assert not hasattr(found[4]._state, "peers") or () == found[4]._state.peers
+
+
+@pytest.mark.django_db
+def test_hit_queries_for_related_rows_as_the_plain_function_does() -> None:
+    """What `FETCH_PEERS` of Django 6.1 fetches by one query, it fetches by one from an entry too."""
+
+    @cached_query(name="pickles.permissions")
+    def permissions() -> list[Permission]:
+        found: Any = Permission.objects.order_by("pk")
+        return list((found.fetch_mode(models.FETCH_PEERS) if hasattr(models, "FETCH_PEERS") else found)[:5])
+
+    counts = []
+    for rows in (permissions.uncached(), permissions(), permissions()):
+        with CaptureQueriesContext(connection) as queries:
+            assert 5 == len([row.content_type.model for row in rows])
+        counts.append(len(queries))
+
+    assert 1 == permissions.stats().hits
+    assert [counts[0]] * 3 == counts
 
 
 def test_memoryview_comes_back() -> None:
