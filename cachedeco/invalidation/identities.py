@@ -13,7 +13,6 @@ from cachedeco.runtime.reprs import describe
 PARTS: Final = "its parts are str, int, UUID, date, datetime, enum members or rows"
 # The types of primary keys as forms, URLs and JSON have them.
 _AS_GIVEN: Final = frozenset({str, int, bool})
-UNSAVED: Final = "it is not saved, so it names no namespace: save it first"
 
 
 class PartTypeError(TypeError):
@@ -80,6 +79,13 @@ def describe_model(model: type[Model]) -> tuple[str, bool]:
 def is_saved(row: Model) -> bool:
     """Tell whether a row has a primary key, and Django has read or saved it."""
     return has_key(row) and not row._state.adding
+
+
+def advice_for_nameless(row: Model, effect: str = "it names no namespace") -> str:
+    """Return why a row has no name in namespaces and keys, what that means, and what to do."""
+    if row._state.adding or has_key(row):
+        return f"it is not saved, so {effect}: save it"
+    return f"its primary key is gone, as after delete(), so {effect}: do this before, or with the key that it had"
 
 
 def plain_value(member: Enum) -> object:

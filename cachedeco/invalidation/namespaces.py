@@ -16,9 +16,9 @@ from django.utils.functional import Promise
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.identities import (
-    UNSAVED,
     NoNamespaceError,
     PartTypeError,
+    advice_for_nameless,
     evaluate,
     is_saved,
     primary_key_of,
@@ -240,7 +240,7 @@ def part_of(value: object) -> str:  # noqa: PLR0911 -- one return for each kind 
         return str(value)
     if isinstance(value, Model):
         if not is_saved(value):
-            raise PartTypeError(value, UNSAVED)
+            raise PartTypeError(value, advice_for_nameless(value))
         key = primary_key_of(value)
         return "%2C".join(map(part_of, key)) if isinstance(key, tuple) else part_of(key)
     if isinstance(value, Enum):

@@ -28,7 +28,7 @@ from django.db.models import (
     UUIDField,
 )
 
-from cachedeco.invalidation.identities import UNSAVED, PartTypeError
+from cachedeco.invalidation.identities import PartTypeError, advice_for_nameless
 from cachedeco.runtime.reprs import repr_of
 
 ModelReference = type[Model] | str
@@ -156,7 +156,7 @@ def text_of(field: AnyField, value: Any) -> str:
         row = value
         value = getattr(row, field.target_field.attname) if field.remote_field else row.pk  # type: ignore[attr-defined]
         if value is None:
-            raise PartTypeError(row, UNSAVED)
+            raise PartTypeError(row, advice_for_nameless(row))
     if isinstance(value, Enum):
         value = value.value
     with suppress(ValidationError):  # a value that the field refuses is in no row

@@ -7,12 +7,12 @@ from typing import Final, NoReturn
 from cachedeco.runtime.reprs import describe
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
-UNSAVED_ON_THE_WAY: Final = "it is not saved, so nothing distinguishes it from another one: save it"
+# What it means that a row has no primary key, or none that is saved.
+INDISTINCT: Final = "nothing distinguishes it from another one"
 FUNCTION: Final = (
     "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
 )
 REGISTER: Final = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
-UNSAVED: Final = f"{UNSAVED_ON_THE_WAY}, or pass key="
 
 _WEAK: Final = (weakref.ref, *weakref.ProxyTypes)
 # Bases of classes whose objects are made for a request, a command or a task. Their own decorators are often tried.

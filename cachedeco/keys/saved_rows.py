@@ -18,7 +18,7 @@ from django.utils.functional import cached_property as django_cached_property
 
 from cachedeco.invalidation import identities
 from cachedeco.keys.prefetched import chosen_rows
-from cachedeco.keys.refusals import UNSAVED, KeyTypeError
+from cachedeco.keys.refusals import INDISTINCT, KeyTypeError
 from cachedeco.storage.refusals import path_of
 
 # Before how a row was read, behind the row; ";" ends it. Rows that are sorted have one order with it and without.
@@ -54,7 +54,7 @@ def without_reads(text: str) -> str:
 
 def _encode_identity(row: Model, encode: Encode, beside: str = "") -> str:
     if not identities.is_saved(row):
-        raise KeyTypeError(row, UNSAVED)
+        raise KeyTypeError(row, f"{identities.advice_for_nameless(row, INDISTINCT)}, or pass key=")
     label, has_integer_key = identities.describe_model(row.__class__)
     if (pk := row.pk).__class__ is not int or not has_integer_key:
         pk = encode(identities.primary_key_of(row))

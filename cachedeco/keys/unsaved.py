@@ -15,11 +15,10 @@ from urllib.parse import unquote
 from django.db.models import Model
 from django.utils.functional import LazyObject
 
-from cachedeco.invalidation.identities import UNSAVED as NAMELESS
-from cachedeco.invalidation.identities import PartTypeError, has_key
+from cachedeco.invalidation.identities import PartTypeError, advice_for_nameless, has_key
 from cachedeco.invalidation.namespaces import token_keys_of
 from cachedeco.keys.places import AT_PLACE_IN_PATH, IN_MEMORY, holds_place
-from cachedeco.keys.refusals import UNSAVED_ON_THE_WAY, KeyTypeError
+from cachedeco.keys.refusals import INDISTINCT, KeyTypeError
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import describe
 
@@ -59,12 +58,14 @@ class UnsavedRowError(TypeError):
 
     def __init__(self, row: Model) -> None:
         """Keep the row."""
-        super().__init__(f"{describe(row)} is not saved, and a cache key or a namespace has its primary key; save it.")
+        super().__init__(f"{describe(row)} is in a cache key or a namespace; {advice_for_nameless(row, INDISTINCT)}.")
         self.row = row
 
     def of_row(self, *, is_part: bool) -> TypeError:
         """Return the error for the row itself, as a part of a namespace or in a key."""
-        return PartTypeError(self.row, NAMELESS) if is_part else KeyTypeError(self.row, UNSAVED_ON_THE_WAY)
+        if is_part:
+            return PartTypeError(self.row, advice_for_nameless(self.row))
+        return KeyTypeError(self.row, advice_for_nameless(self.row, INDISTINCT))
 
 
 def path_text(tool: Tool, value: object, first: object, *attributes: str) -> str:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from cachedeco import MISSING, CachedQuery, Namespace, cached_query
 from cachedeco.invalidation.namespaces import token_keys
-from tests.models import Club, Member, ProxyClub, SportsClub, UuidThing
+from tests.models import Club, ClubClass, Member, ProxyClub, SportsClub, UuidThing
 from tests.support.stored import bare, bare_each, stored
 
 
@@ -152,8 +152,19 @@ def test_no_parts_are_refused() -> None:
 @pytest.mark.parametrize("row", [Club(name="a"), UuidThing(name="a"), SimpleLazyObject(Club)])
 def test_row_that_is_not_saved_is_refused(row: object) -> None:
     """A row without a primary key, or with one that no table has, names nothing."""
-    with pytest.raises(TypeError, match="is not saved, so it names no namespace: save it first"):
+    with pytest.raises(TypeError, match="is not saved, so it names no namespace: save it"):
         Namespace("club", row)
+
+
+@pytest.mark.django_db
+def test_row_that_is_deleted_is_refused_as_such() -> None:
+    """Django takes its primary key away, so that it names nothing any more."""
+    club = Club.objects.create(name="a")
+    club.delete()
+
+    for name in (lambda: Namespace("club", club), lambda: Namespace.for_model(ClubClass, club=club)):
+        with pytest.raises(TypeError, match=r"gone, as after delete\(\), so it names no namespace: do this before"):
+            name()
 
 
 def test_refusal_survives_a_repr_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
