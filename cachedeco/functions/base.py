@@ -261,6 +261,20 @@ class CachedFunction(Generic[P, U]):
         return self._spec.source.function.__qualname__
 
 
+class WithoutRefresh:
+    """What an async function and a call of one have in the place of `refresh()`."""
+
+    _spec: FunctionSpec
+
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they report a call of it
+
+        @alters_data
+        def refresh(self, /, *_args: object, **_kwargs: object) -> None:
+            """Raise: only `arefresh()` can await the function."""
+            msg = f"{self._spec.name}() is async, and refresh() would have to await it: use arefresh()."
+            raise TypeError(msg)
+
+
 F = TypeVar("F", bound=CachedFunction[..., Any])
 
 

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from asgiref.sync import sync_to_async
 
-from cachedeco.functions.base import Args, Kwargs, wrap_function
+from cachedeco.functions.base import Args, Kwargs, WithoutRefresh, wrap_function
 from cachedeco.functions.bulk_arguments import BulkSignature
 from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, CallMany
 from cachedeco.functions.bulk_serving import BulkServing
-from cachedeco.functions.calls import refuse_refresh
 from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.work import Work
@@ -143,7 +142,7 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
             """Bind to the instance; a decorated classmethod is bound to the class."""
 
 
-class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[P, K, V]):
+class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, V]]], WithoutRefresh, Generic[P, K, V]):
     """A cached async function over many ids: await it as before, or use its verbs. `refresh()` raises."""
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
@@ -181,10 +180,3 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
         def __get__(self, instance: object, owner: type | None = None) -> Self: ...
         def __get__(self: Any, instance: object, owner: Any = None) -> Any:
             """Bind to the instance; a decorated classmethod is bound to the class."""
-
-    else:  # hidden from type checkers, so that they report a call of refresh()
-
-        @alters_data
-        def refresh(self, /, *_args: object, **_kwargs: object) -> None:
-            """Raise: only `arefresh()` can await the function."""
-            refuse_refresh(self._spec)

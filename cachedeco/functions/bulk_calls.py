@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.admission import admit_many, admit_many_on_loop
-from cachedeco.functions.base import Args, Kwargs
+from cachedeco.functions.base import Args, Kwargs, WithoutRefresh
 from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments
 from cachedeco.functions.bulk_serving import BulkServing
 from cachedeco.functions.bypassing import BypassError
-from cachedeco.functions.calls import BaseCall, SyncCall, refuse_refresh
+from cachedeco.functions.calls import BaseCall, SyncCall
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.work import Work
@@ -215,7 +215,7 @@ class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V
 
 
 @markcoroutinefunction  # each call looks like an async function
-class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[K, V]):
+class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], WithoutRefresh, Generic[K, V]):
     """One call of a cached async function over many ids. `refresh()` raises: only `arefresh()` can await."""
 
     async def __call__(self) -> dict[K, V]:
@@ -239,10 +239,3 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
 
     def _refresh_in_thread(self) -> Flow[dict[K, V]]:
         return (yield from self._refresh_work().flow)
-
-    if not TYPE_CHECKING:  # hidden from type checkers, so that they report a call of it
-
-        @alters_data
-        def refresh(self) -> None:
-            """Raise: only `arefresh()` can await the function."""
-            refuse_refresh(self._spec)

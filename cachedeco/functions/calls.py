@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.admission import admit, admit_on_loop
-from cachedeco.functions.base import Args, CachedFunction, Kwargs
+from cachedeco.functions.base import Args, CachedFunction, Kwargs, WithoutRefresh
 from cachedeco.functions.bypassing import BypassError, bypass_without_key
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import look_at_calls, remember_kinds
 from cachedeco.functions.single_serving import SingleServing
-from cachedeco.functions.spec import Arguments, FunctionSpec
 from cachedeco.functions.work import Work
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
@@ -33,6 +32,9 @@ from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import KeyFunctionError
 from cachedeco.storage.refusals import ValueOrigin
 from cachedeco.tracking.collector import NOTHING_FOUND, mark_unauditable, mark_uncacheable
+
+if TYPE_CHECKING:
+    from cachedeco.functions.spec import Arguments
 
 U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
@@ -321,7 +323,7 @@ class Call(SingleCall[V, V], SyncCall[V], Generic[V]):
 
 
 @markcoroutinefunction  # each call looks like an async function
-class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
+class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], WithoutRefresh, Generic[V]):
     """One call of a cached async function. `refresh()` raises: only `arefresh()` can await the function."""
 
     async def __call__(self) -> V:
@@ -340,21 +342,3 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
     def _refresh_in_thread(self) -> Flow[V]:
         """Ask for the tokens in the thread in which a flow runs, and refresh."""
         return (yield from self._refresh_flow())
-
-    if not TYPE_CHECKING:  # hidden from type checkers, so that they report a call of it
-
-        @alters_data
-        def refresh(self) -> None:
-            """Raise: only `arefresh()` can await the function."""
-            refuse_refresh(self._spec)
-
-
-def refuse_refresh(spec: FunctionSpec) -> None:
-    """
-    Refuse the sync `refresh()` of an async function.
-
-    Raises:
-        TypeError: Always.
-    """
-    msg = f"{spec.name}() is async, and refresh() would have to await it: use arefresh()."
-    raise TypeError(msg)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 from asgiref.sync import sync_to_async
 
 from cachedeco.functions.admission import admit_on_loop
-from cachedeco.functions.base import Args, Kwargs
-from cachedeco.functions.calls import AsyncCall, Call, Missing, SingleCall, refuse_refresh
+from cachedeco.functions.base import Args, Kwargs, WithoutRefresh
+from cachedeco.functions.calls import AsyncCall, Call, Missing, SingleCall
 from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.single_serving import SingleServing
 from cachedeco.functions.work import Work
@@ -136,7 +136,7 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
             """Bind to the instance; a decorated classmethod is bound to the class."""
 
 
-class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, V]):
+class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], WithoutRefresh, Generic[P, V]):
     """
     A cached async function: await it as before, or use its verbs. `refresh()` raises: use `arefresh()`.
 
@@ -187,13 +187,6 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
         def __get__(self, instance: object, owner: type | None = None) -> Self: ...
         def __get__(self: Any, instance: object, owner: Any = None) -> Any:
             """Bind to the instance; a decorated classmethod is bound to the class."""
-
-    else:  # hidden from type checkers, so that they report a call of refresh()
-
-        @alters_data
-        def refresh(self, /, *_args: object, **_kwargs: object) -> None:
-            """Raise: only `arefresh()` can await the function."""
-            refuse_refresh(self._spec)
 
 
 if TYPE_CHECKING:
