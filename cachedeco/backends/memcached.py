@@ -12,12 +12,11 @@ import pymemcache
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from cachedeco.backends.async_methods import BackendTimeout
-from cachedeco.backends.common import CommonMethods
 from cachedeco.backends.memcached_answers import STORING, KeyedCommand
 from cachedeco.backends.memcached_async import AsyncRing
 from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
 from cachedeco.backends.memcached_options import check_servers, resolve_options
+from cachedeco.backends.methods import BackendTimeout, CommonMethods
 from cachedeco.storage.writers import Acknowledged, WholeItem
 
 __all__ = ["MemcachedCache", "MemcachedConnectionError", "MemcachedError", "MemcachedTimeoutError"]

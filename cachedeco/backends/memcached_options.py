@@ -8,9 +8,17 @@ from django.core.exceptions import ImproperlyConfigured
 from pymemcache.client.base import KeepaliveOpts, normalize_server_spec
 from pymemcache.client.rendezvous import RendezvousHash
 
-from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, TIMEOUT_SECONDS
 from cachedeco.backends.memcached_pickles import Pickles
-from cachedeco.backends.ranges import COUNT, IDLE_TIME, TIMEOUT, Range, check_numbers
+from cachedeco.backends.options import (
+    COUNT,
+    IDLE_SECONDS,
+    IDLE_TIME,
+    MOST_IDLE,
+    TIMEOUT,
+    TIMEOUT_SECONDS,
+    Range,
+    check_numbers,
+)
 from cachedeco.runtime.validation import remedy_for
 
 # Options of pymemcache's Client, with our defaults: Django's for pymemcache, and timeouts for a server that hangs.

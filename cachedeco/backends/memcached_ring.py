@@ -16,13 +16,13 @@ from pymemcache.client.base import check_key_helper, normalize_server_spec
 from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
-from cachedeco.backends.defaults import MOST_IDLE
 from cachedeco.backends.memcached_answers import STORING, KeyedCommand
 from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_exchanges import store_each
 from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL
 from cachedeco.backends.memcached_pickles import Pickles
 from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool
+from cachedeco.backends.options import MOST_IDLE
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -111,7 +111,7 @@ class Ring:
         """Return the values of some keys, from the servers that answer."""
         found: dict[str, Any] = {}
         for server, chunk in self._group_by_server(keys).items():
-            found.update(self._load(self._read("get_many", server, _read_command(chunk), lost={})))
+            found.update(self._load(self._read("get_many", server, methodcaller("read_stored", chunk), lost={})))
         return found
 
     def read_each(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -187,14 +187,9 @@ class Ring:
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete values on all servers that answer; then raise the errors of the others."""
-        self._on_each(
-            "delete_many",
-            (
-                (server, _delete_command(chunk))
-                for server, keys in self._group_by_server(keys).items()
-                for chunk in chunks(keys)
-            ),
-        )
+        groups = self._group_by_server(keys).items()
+        commands = [(server, methodcaller("delete_many", chunk)) for server, each in groups for chunk in chunks(each)]
+        self._on_each("delete_many", commands)
 
     def flush_all(self) -> None:
         """Empty all servers that answer; then raise the errors of the others."""
@@ -354,14 +349,6 @@ def note_stored(results: Acknowledged, places: Iterable[int], stored: Acknowledg
     results.error = results.error or stored.error
     for place, is_stored in zip(places, stored, strict=True):
         results[place] = is_stored
-
-
-def _delete_command(keys: Sequence[str]) -> MemcachedCommand[Any]:
-    return lambda one: one.delete_many(keys)
-
-
-def _read_command(keys: list[str]) -> MemcachedCommand[dict[str, Stored]]:
-    return lambda one: one.read_stored(keys)
 
 
 @lru_cache(maxsize=16)

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.utils.functional import cached_property
 
-from cachedeco.backends.async_methods import native
-from cachedeco.backends.common import CommonMethods
 from cachedeco.backends.exchange import Exchange, Pipeline
+from cachedeco.backends.methods import CommonMethods, native
 from cachedeco.backends.redis_async import AsyncRedisClient
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError

@@ -6,8 +6,16 @@ from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, TIMEOUT_SECONDS
-from cachedeco.backends.ranges import COUNT, IDLE_TIME, TIMEOUT, Range, check_numbers
+from cachedeco.backends.options import (
+    COUNT,
+    IDLE_SECONDS,
+    IDLE_TIME,
+    MOST_IDLE,
+    TIMEOUT,
+    TIMEOUT_SECONDS,
+    Range,
+    check_numbers,
+)
 from cachedeco.runtime.validation import remedy_for
 
 # Our own options: those of our memcached backend that redis-py has no name for, and Sentinels.

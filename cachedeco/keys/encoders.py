@@ -301,7 +301,7 @@ def _encode_namedtuple(value: Any) -> str:
 
 # Encoders for a class and its subclasses, tried in this order.
 _KINDS: dict[type | tuple[type, ...], Encoder] = {
-    Model: partial(encode_row, encode=encode),
+    Model: partial(encode_row, encode),
     LazyObject: _encode_lazy_object,
     Promise: _encode_promise,
     enum.Enum: _encode_enum,
@@ -314,7 +314,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
 
 # By name: classes that can't be imported before the apps are ready, or that may not be installed.
 _BY_PATH: dict[str, Encoder] = {
-    "django.contrib.auth.models.AnonymousUser": partial(encode_anonymous, encode=encode),
+    "django.contrib.auth.models.AnonymousUser": partial(encode_anonymous, encode),
     "django.http.request.QueryDict": _encoders[MultiValueDict],
     "freezegun.api.FakeDate": _encoders[dt.date],
     "freezegun.api.FakeDatetime": _encoders[dt.datetime],

@@ -29,14 +29,14 @@ _READ: Final = re.compile(f"{READ_MARK}[^!;]*;")
 Encode = Callable[[object], str]
 
 
-def encode_row(row: Model, encode: Encode) -> str:
-    """Return the text of a row, by the encoder of other values."""
+def encode_row(encode: Encode, row: Model) -> str:
+    """Return the text of a row; *encode* gives those of other values."""
     usual = _usual_names(row.__class__)
     beside = "" if vars(row).keys() <= usual else _encode_beside(row, usual, encode)
     return _encode_identity(row, encode, beside)
 
 
-def encode_anonymous(user: object, encode: Encode) -> str:
+def encode_anonymous(encode: Encode, user: object) -> str:
     """Return the text of `AnonymousUser()`, with what a middleware has set on it, such as the tenant."""
     beside = _encode_beside(user, frozenset(), encode)
     return path_of(type(user)) + (beside and _read_mark(DEFAULT_DB_ALIAS, beside))

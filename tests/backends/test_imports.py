@@ -11,8 +11,8 @@ from tests.house.test_public_names import output_of
 
 # From the ground up.
 ROOMS = [
-    *("defaults", "ranges", "writes", "sockets", "exchange", "loop_connection", "loops", "server"),
-    *("async_methods", "common", "serializers"),
+    *("options", "writes", "sockets", "exchange", "loop_connection", "loops", "server"),
+    *("methods", "serializers"),
     *("memcached_errors", "memcached_pickles", "memcached_answers", "memcached_exchanges", "memcached_pool"),
     *("memcached_options", "memcached_ring", "memcached_async", "memcached"),
     *("redis_errors", "redis_options", "redis_exchanges", "redis_pool", "redis_servers", "redis_client"),

@@ -11,7 +11,7 @@ import redis
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, TIMEOUT_SECONDS
+from cachedeco.backends.options import IDLE_SECONDS, MOST_IDLE, TIMEOUT_SECONDS
 from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
 from cachedeco.backends.redis_options import CONNECTION, OF_DJANGO, OURS, WITHOUT_EFFECT
 from cachedeco.backends.serializers import SignedSerializer

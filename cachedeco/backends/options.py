@@ -1,10 +1,22 @@
-"""Refuse numbers in `OPTIONS` that are none: each command would fail, as if its server were out of reach."""
+"""
+Options that all our backends take: their defaults, and the numbers that they may have.
+
+A number that is none is refused: each command would fail, as if its server were out of reach.
+"""
 
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
+
+# Seconds, for a connection and for each part of an answer. A server answers in a millisecond; Linux sends a lost packet
+# again after 0.2 seconds, which should not count as a failure; users notice a page that takes longer.
+TIMEOUT_SECONDS: Final = 0.5
+# Idle connections kept for each server, more than a process usually has threads; and the seconds that one is kept.
+# Firewalls drop a silent connection after minutes, without notice to either end.
+MOST_IDLE: Final = 64
+IDLE_SECONDS: Final = 60.0
 
 
 class Range(NamedTuple):
