@@ -35,7 +35,7 @@ def begin_reading(computation: Computation, reads: TableReads, arguments: Sequen
 
 
 def end_reading(
-    policy: CachePolicy, tables: KnownTables, computation: Computation, reads: TableReads, reraised: Reraised = ()
+    policy: CachePolicy, tables: KnownTables, computation: Computation, reads: TableReads, reraised: Reraised
 ) -> None:
     """
     Say why the result can't be stored, if so; learn the tables that are new to the function.

@@ -319,40 +319,6 @@ PIECES: Final = (
 )
 
 
-class Handler(NamedTuple):
-    """A handler of ours that something of the process calls."""
-
-    module: str
-    added_by: str
-    what: str
-
-
-# No state, but listed nowhere else: the functions of ours that Python and Django call.
-HANDLERS: Final = (
-    Handler("runtime.state", "os.register_at_fork", "a fork: resets the pieces"),
-    Handler("runtime.state", "request_started.connect", "a request begins: the process may be an unannounced child"),
-    Handler("runtime.state", "setting_changed.connect", "a change of settings: resets the pieces"),
-    Handler("storage.connections", "request_finished.connect", "the end of a request: closes the thread's caches"),
-    Handler("invalidation.retry_queue", "atexit.register", "the exit: delivers what waits, once more"),
-    Handler("invalidation.tables", "class_prepared.connect", "a model is defined: forgets what is known of tables"),
-    Handler("invalidation.parts", "class_prepared.connect", "a model is defined: it may share a table"),
-    Handler("invalidation.parts", "pre_save.connect", "a row is about to be saved: announces it"),
-    Handler("invalidation.parts", "pre_delete.connect", "a row is about to be deleted: announces it"),
-    Handler("tracking.watcher", "connection_created.connect", "a connection to a database is made: watches it"),
-    Handler("tracking.watcher", "request_started.connect", "a request begins: looks whether connections are watched"),
-    Handler("tracking.watcher", "request_finished.connect", "a request ends: looks whether connections are watched"),
-    Handler("outbox.apps", "pre_migrate.connect", "migrate begins: it may make the table of the outbox"),
-    Handler("outbox.apps", "post_migrate.connect", "migrate has ended"),
-    Handler("backends.server", "atexit.register", "the exit: closes idle connections"),
-    Handler(
-        "testing.switching",
-        "setting_changed.connect",
-        "a change of settings: refuses to switch on what is not isolated",
-    ),
-    Handler("management.delivering", "signal.signal", "SIGTERM, SIGINT: ends the loop of deliveries"),
-)
-
-
 def reset(occasion: Occasion, pieces: Iterable[Piece] = PIECES) -> None:
     """Do to each piece what an event does to it."""
     called: set[tuple[str, str]] = set()

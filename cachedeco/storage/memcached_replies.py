@@ -149,7 +149,7 @@ def _cut_miss(data: bytes, text: bytes) -> list[bytes | None] | None:
     return values if len(tokens) == len(values) - values.count(None) else None
 
 
-def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> ReplyParser[tuple[OrderedValues, bytes]]:
+def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes) -> ReplyParser[tuple[OrderedValues, bytes]]:
     """
     Parse a whole reply; return the values that were stored without flags, in order, and the bytes behind the reply.
 
@@ -244,7 +244,7 @@ def _is_beginning(data: bytes, header: bytes) -> bool:
 
 
 def read_values(
-    recv: Callable[[int], bytes], names: Sequence[bytes], raise_errors: RaiseErrors, data: bytes = b""
+    recv: Callable[[int], bytes], names: Sequence[bytes], raise_errors: RaiseErrors
 ) -> dict[bytes, Stored | None]:
     """
     Read a whole reply; return the values by name, None for missing ones, in the order of *names*.
@@ -258,13 +258,13 @@ def read_values(
 
         LookupError: The reply has a value that the command did not name: it is the reply to another command.
     """
-    found, rest = receive(parse_values(names, raise_errors, data), recv)
+    found, rest = receive(parse_values(names, raise_errors, b""), recv)
     check_end(rest)
     return found
 
 
 def parse_values(
-    names: Sequence[bytes], raise_errors: RaiseErrors, data: bytes = b""
+    names: Sequence[bytes], raise_errors: RaiseErrors, data: bytes
 ) -> ReplyParser[tuple[dict[bytes, Stored | None], bytes]]:
     """Parse a whole reply, as `read_values()` does; return the values by name, and the bytes behind the reply."""
     found: dict[bytes, Stored | None] = dict.fromkeys(names)

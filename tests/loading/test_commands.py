@@ -23,6 +23,17 @@ NAMESPACES: dict[int, tuple[str, ...]] = {
 }
 namespaces = pytest.mark.parametrize("spaces", NAMESPACES.values(), ids=NAMESPACES)
 
+
+def doubling(side: Side, spaces: tuple[str, ...], **options: Any) -> Any:
+    """Return a cached function that depends on some namespaces."""
+
+    @side.cached(namespace=spaces, **options)
+    def double(number: int) -> int:
+        return 2 * number
+
+    return double
+
+
 # Django's DatabaseCache does not say whether a write succeeded, so that a read has to follow.
 LOOKS_AGAIN = {"database": ["get_many"]}
 
@@ -33,11 +44,7 @@ LOOKS_AGAIN = {"database": ["get_many"]}
 @pytest.mark.usefixtures("backend")
 def test_hit_is_one_command(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
     """A hit is one `get_many`, for any number of namespaces; other libraries ask again for each version."""
-
-    @side.cached(namespace=spaces)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces)
     side.call(double, 4)
     commands.clear()
 
@@ -71,11 +78,7 @@ def test_miss_on_an_empty_server_is_a_command_for_each_token_more(
     side: Side, spaces: tuple[str, ...], commands: Commands
 ) -> None:
     """The first call of all mints each token with a command of its own, so that callers who race agree on it."""
-
-    @side.cached(namespace=spaces)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces)
     commands.clear()
 
     side.call(double, 4)
@@ -89,11 +92,7 @@ def test_miss_on_an_empty_server_is_a_command_for_each_token_more(
 @pytest.mark.usefixtures("backend")
 def test_miss_under_living_namespaces_is_five_commands(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
     """A call's first time, where the function and its namespaces are known, costs one `add` for its own token."""
-
-    @side.cached(namespace=spaces)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces)
     side.call(double, 4)
     side.call(double, 5)
     side.call(double.invalidate_all)
@@ -111,11 +110,7 @@ def test_miss_under_living_namespaces_is_five_commands(side: Side, spaces: tuple
 @pytest.mark.usefixtures("backend")
 def test_miss_after_an_invalidation_is_four_commands(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
     """Where all tokens are there, a miss reads once, and then takes the lease, stores, and marks the lease."""
-
-    @side.cached(namespace=spaces)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces)
     side.call(double, 4)
     side.call(double.invalidate, 4)
     commands.clear()
@@ -131,11 +126,7 @@ def test_miss_after_an_invalidation_is_four_commands(side: Side, spaces: tuple[s
 @pytest.mark.usefixtures("backend")
 def test_miss_without_wait_is_two_commands(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
     """With `wait=0` there is no lease: a miss reads once and writes once."""
-
-    @side.cached(namespace=spaces, wait=0)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces, wait=0)
     side.call(double, 4)
     side.call(double.invalidate, 4)
     commands.clear()
@@ -172,11 +163,7 @@ def test_invalidation_is_one_command(
     side: Side, spaces: tuple[str, ...], verb: str, backend: str, commands: Commands
 ) -> None:
     """To invalidate a call, or all calls, is one `set_many`: nothing is read or deleted."""
-
-    @side.cached(namespace=spaces)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces)
     side.call(double, 4)
     commands.clear()
 
@@ -239,11 +226,7 @@ def test_invalidations_of_one_transaction_are_delivered_together(
 @pytest.mark.parametrize("stored", [False, True], ids=["absent", "stored"])
 def test_peek_is_one_command(side: Side, spaces: tuple[str, ...], commands: Commands, *, stored: bool) -> None:
     """To look is one `get_many`, and mints no token."""
-
-    @side.cached(namespace=spaces)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces)
     if stored:
         side.call(double, 4)
     commands.clear()
@@ -262,11 +245,7 @@ def test_storing_verb_is_a_miss_without_its_hit(
     side: Side, spaces: tuple[str, ...], verb: str, commands: Commands, *, known: bool
 ) -> None:
     """`set` and `refresh` read the tokens, mint what is absent, and write; they take no lease."""
-
-    @side.cached(namespace=spaces)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces)
     if known:
         side.call(double, 4)
     commands.clear()
@@ -312,10 +291,7 @@ def test_memcached_itself_counts_as_many(  # noqa: PLR0913, PLR0917 -- it sets u
         gets, sets = (int(after[name]) - int(before[name]) for name in ("cmd_get", "cmd_set"))
         return gets, sets
 
-    @side.cached(namespace=spaces)
-    def double(number: int) -> int:
-        return 2 * number
-
+    double = doubling(side, spaces)
     costs = [spent(double, 4), spent(double, 4), spent(double.invalidate, 4), spent(double, 4), spent(double.peek, 4)]
 
     assert [(keys, cold), (keys, 0), (0, 1), (keys, 3), (keys, 0)] == costs
