@@ -10,5 +10,4 @@ def register() -> None:
         private_api,
         query_caches,
         settings,
-        views,
     )

@@ -10,13 +10,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from cachedeco.functions.base import find_view_of, is_under_classmethod
-from cachedeco.functions.discovery import decorated_functions
+from cachedeco.functions.discovery import decorated_functions, import_views
 from cachedeco.functions.resolving import find_cache_fault, find_database_fault
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.parts import are_parts_known
 from cachedeco.invalidation.rows import otherwise_compared
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.runtime import conf
+from cachedeco.runtime.reprs import shorten_error
 from cachedeco.tracking.watcher import is_watched
 
 LOCALE_MIDDLEWARE: Final = "django.middleware.locale.LocaleMiddleware"
@@ -38,6 +39,16 @@ def check_functions(**_: Any) -> Sequence[CheckMessage]:
         if fault := find_database_fault(spec.name, using):
             messages.append(Error(fault.problem, hint=fault.remedy, id="cachedeco.E005"))
     return messages
+
+
+@register("cachedeco")
+def check_urls(**_: Any) -> Sequence[CheckMessage]:
+    """Check that the functions of views can be checked."""
+    error = import_views()
+    if error is None:
+        return []
+    msg = f"The URLconf can't be imported, so functions of views are not checked: {shorten_error(error)}"
+    return [Warning(msg, hint="Repair the module that raises this, and run the check again.", id="cachedeco.W014")]
 
 
 @register("cachedeco")

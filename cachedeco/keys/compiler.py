@@ -16,9 +16,8 @@ from urllib.parse import unquote
 from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import FIELD, Namespace, is_of_tables, part_of
 from cachedeco.keys.dependencies import Dependency
-from cachedeco.keys.encoders import encode, is_deep
+from cachedeco.keys.encoders import encode, is_deep, kind_of_text
 from cachedeco.keys.expressions import ONE_ID, Expression, KeyedFunction, Pieces, parse_template
-from cachedeco.keys.kinds import kind_of_text
 from cachedeco.keys.refusals import FUNCTION, REGISTER, KeyTypeError
 from cachedeco.keys.saved_rows import READ_MARK, without_reads
 from cachedeco.keys.unsaved import UnsavedRowError

@@ -19,6 +19,7 @@ import enum
 import fractions
 import ipaddress
 import pathlib
+import re
 import types
 import uuid
 import zoneinfo
@@ -46,6 +47,20 @@ from cachedeco.storage.refusals import path_of
 # A value that is nested so deeply is to blame where the stack ends; else its caller is.
 DEEP: Final = 20
 
+# The beginnings of the texts of builtins; those of all other types begin with a name.
+_BEGINNINGS: Final = (
+    ("None", re.compile("None")),
+    ("bool", re.compile("True|False")),
+    ("int", re.compile(r"-?\d+")),
+    ("str", re.compile(r"\d+'.*", re.DOTALL)),
+    ("bytes", re.compile(r"\d+b.*", re.DOTALL)),
+    ("float", re.compile(r"-?[\d.]+(e[-+]?\d+)?|-?inf|nan")),
+    ("tuple", re.compile(r"\(.*", re.DOTALL)),
+    ("list", re.compile(r"\[.*", re.DOTALL)),
+    ("dict", re.compile(r"\{.*", re.DOTALL)),
+)
+_NAME: Final = re.compile(r"[^(:]*")
+
 T = TypeVar("T")
 Encoder = Callable[[Any], str]
 
@@ -71,6 +86,12 @@ def encode(value: object) -> str:
         KeyTypeError: No text can identify the value.
     """
     return _encoders[type(value)](value)
+
+
+def kind_of_text(text: str) -> str:
+    """Return the type of a value, for advice, by its encoded text; of a row, the label of its model."""
+    named = _NAME.match(text)
+    return next((kind for kind, pattern in _BEGINNINGS if pattern.fullmatch(text)), named[0] if named else "")
 
 
 def is_deep(error: RecursionError) -> bool:
