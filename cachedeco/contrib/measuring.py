@@ -7,14 +7,14 @@ in a process; all further ones are counted as `OTHERS`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime import conf
-from cachedeco.runtime.events import Event, Kind
+from cachedeco.runtime.events import Event
 from cachedeco.runtime.statistics import OTHERS
 from cachedeco.storage.breaker import breakers
 
@@ -87,10 +87,38 @@ Measurement = tuple[Instrument, Labels, float]
 Add = Callable[[float], object]
 
 
-def measure(event: Event) -> tuple[Measurement, ...]:
-    """Return what an event adds to the instruments, or sets them to."""
-    find = _MEASURES.get(event.kind)
-    return () if find is None else find(event)
+def measure(event: Event) -> Iterator[Measurement]:  # noqa: C901 -- one case for each kind of event
+    """Yield what an event adds to the instruments, or sets them to."""
+    function, cache = event.function, event.cache
+    match event.kind:
+        case "hit":
+            yield CALLS, (function, "hit", ""), 1
+            yield SAVED, (function,), event.seconds
+        case "miss" | "stale" | "shared" | "bypassed":
+            yield CALLS, (function, event.kind, event.reason.partition(":")[0]), 1
+        case "computed":
+            yield COMPUTATION, (function,), event.seconds
+        case "stored" | "unstored":
+            yield ENTRIES, (function, event.kind), 1
+        case "audited" | "inconsistent":
+            yield AUDITS, (function, event.kind), 1
+        case "error":
+            yield ERRORS, (function, cache), 1
+        case "invalidated":
+            yield INVALIDATIONS, (cache, event.subject.kind, event.subject.name), 1
+            if cache in breakers:
+                yield _owed(cache)
+        case "invalidation_delayed" | "invalidation_lost":
+            yield UNACKNOWLEDGED, (cache, event.kind.removeprefix("invalidation_")), 1
+            yield _owed(cache)
+        case "breaker_opened" | "breaker_closed":
+            yield BREAKER, (cache,), float(event.kind == "breaker_opened")
+            yield _owed(cache)
+
+
+def _owed(alias: str) -> Measurement:
+    breaker = breakers.get(alias)
+    return OWED, (alias,), 0 if breaker is None else len(breaker.queue)
 
 
 class Measures(ABC):
@@ -139,67 +167,3 @@ class Measures(ABC):
             return OTHERS
         values.add(value)
         return value
-
-
-def _measure_call(event: Event) -> tuple[Measurement, ...]:
-    return ((CALLS, (event.function, event.kind, event.reason.partition(":")[0]), 1),)
-
-
-def _measure_hit(event: Event) -> tuple[Measurement, ...]:
-    return (CALLS, (event.function, "hit", ""), 1), (SAVED, (event.function,), event.seconds)
-
-
-def _measure_computation(event: Event) -> tuple[Measurement, ...]:
-    return ((COMPUTATION, (event.function,), event.seconds),)
-
-
-def _measure_entry(event: Event) -> tuple[Measurement, ...]:
-    return ((ENTRIES, (event.function, event.kind), 1),)
-
-
-def _measure_invalidation(event: Event) -> tuple[Measurement, ...]:
-    subject = event.subject
-    measured = (INVALIDATIONS, (event.cache, subject.kind, subject.name), 1.0)
-    return (measured, _measure_owed(event.cache)) if event.cache in breakers else (measured,)
-
-
-def _measure_unacknowledged(event: Event) -> tuple[Measurement, ...]:
-    outcome = event.kind.removeprefix("invalidation_")
-    return (UNACKNOWLEDGED, (event.cache, outcome), 1), _measure_owed(event.cache)
-
-
-def _measure_owed(alias: str) -> Measurement:
-    breaker = breakers.get(alias)
-    return OWED, (alias,), 0 if breaker is None else len(breaker.queue)
-
-
-def _measure_error(event: Event) -> tuple[Measurement, ...]:
-    return ((ERRORS, (event.function, event.cache), 1),)
-
-
-def _measure_audit(event: Event) -> tuple[Measurement, ...]:
-    return ((AUDITS, (event.function, event.kind), 1),)
-
-
-def _measure_breaker(event: Event) -> tuple[Measurement, ...]:
-    return (BREAKER, (event.cache,), float(event.kind == "breaker_opened")), _measure_owed(event.cache)
-
-
-_MEASURES: Final[Mapping[Kind, Callable[[Event], tuple[Measurement, ...]]]] = {
-    "hit": _measure_hit,
-    "miss": _measure_call,
-    "stale": _measure_call,
-    "shared": _measure_call,
-    "bypassed": _measure_call,
-    "computed": _measure_computation,
-    "stored": _measure_entry,
-    "unstored": _measure_entry,
-    "invalidated": _measure_invalidation,
-    "invalidation_delayed": _measure_unacknowledged,
-    "invalidation_lost": _measure_unacknowledged,
-    "error": _measure_error,
-    "audited": _measure_audit,
-    "inconsistent": _measure_audit,
-    "breaker_opened": _measure_breaker,
-    "breaker_closed": _measure_breaker,
-}
