@@ -1,22 +1,19 @@
 """Threads and processes on one backend object: every answer reaches who has asked for it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from tests.backends import hammer
-from tests.support import ROOT
+from tests.support.programs import run
 from tests.support.servers import Memcached, Redis, Server
 
 
 def output_of(module: str, *arguments: str) -> str:
     """Run a module of the tests in a process of its own, and return what it prints."""
-    program = [sys.executable, "-W", "error", "-m", f"tests.backends.{module}", *arguments]
-    run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert "" == run.stderr
-    return run.stdout
+    done = run("-W", "error", "-m", f"tests.backends.{module}", *arguments)
+    assert "" == done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("kind", ["memcached", "redis"])

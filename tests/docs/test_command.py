@@ -3,8 +3,6 @@
 import doctest
 import json
 import re
-import subprocess
-import sys
 from typing import get_args
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from cachedeco.diagnosis.findings import MARKS, State
 from cachedeco.management.commands.cachedeco import SUBCOMMANDS
 from tests.support import ROOT
+from tests.support.programs import run
 
 PAGE = ROOT / "docs" / "how-to" / "command.md"
 PROMPT = re.compile(r"^\$ (?:CACHE_URL=(\S+) )?python manage\.py (.*)\n", re.MULTILINE)
@@ -33,14 +32,7 @@ def shown() -> list[tuple[list[str], str]]:
 def test_page_shows_what_the_command_prints() -> None:
     """In this order, in one process: `...` stands for what differs from run to run."""
     commands = [command for command, _ in shown()]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "tests/docs/command_output.py"],
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
+    done = run("-W", "error", "tests/docs/command_output.py", given=json.dumps(commands))
     assert "" == done.stderr
     checker = doctest.OutputChecker()
 

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import count
@@ -22,7 +20,7 @@ from cachedeco.testing import isolated
 from tests.conftest import UseCaches
 from tests.docs.test_pages import DOCS, tables_under
 from tests.models import Club, ClubClass
-from tests.support import ROOT
+from tests.support.programs import output_of
 from tests.support.servers import Redis
 
 PAGE = DOCS / "migrating" / "cacheops.md"
@@ -38,10 +36,7 @@ _names = count()
 @pytest.fixture(scope="module")
 def theirs(redis_server: Redis) -> dict[str, Any]:
     """Run cacheops in a process of its own, and give what it did."""
-    command = [sys.executable, "-m", "tests.docs.cacheops_side", f"redis://127.0.0.1:{redis_server.port}/7"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert 0 == done.returncode, done.stderr
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(output_of("-m", "tests.docs.cacheops_side", f"redis://127.0.0.1:{redis_server.port}/7")))
 
 
 class Counted:

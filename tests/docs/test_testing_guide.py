@@ -2,14 +2,13 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.samples.outcomes import PLUGIN
 from tests.support import ROOT
+from tests.support.programs import run
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
@@ -53,8 +52,7 @@ def written(directory: Path, heading: str) -> dict[str, str]:
 
 def output_of(directory: Path, environment: dict[str, str], *arguments: str) -> str:
     """Return what a command of Python's says; fail if it fails."""
-    command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    done = run("-m", *arguments, folder=directory, environment=environment)
     assert 0 == done.returncode, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -1,7 +1,5 @@
 """How far an invalidation reaches: other processes, entries of any age, and no further than it should."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -11,8 +9,8 @@ from django.test import override_settings
 from cachedeco import MISSING, Namespace, bypass, cached_query
 from tests.conftest import UseCaches
 from tests.support.clocks import replace_time
+from tests.support.programs import output_of
 from tests.support.servers import Memcached
-from tests.support.threads import PROGRAM_SECONDS
 
 SCRIPT = """
 import sys
@@ -61,8 +59,7 @@ def test_invalidation_reaches_from_another_process(memcached_server: Memcached, 
     use_caches(default="memcached")
     long(1)
 
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, memcached_server.location, caches["default"].key_prefix]
-    subprocess.run(command, check=True, timeout=PROGRAM_SECONDS)
+    output_of("-W", "error", "-c", SCRIPT, memcached_server.location, caches["default"].key_prefix)
 
     assert MISSING is long.peek(1)
 

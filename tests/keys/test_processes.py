@@ -1,13 +1,8 @@
 """Keys are the same in every process: what one has stored, another finds and invalidates."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from tests.support import ROOT
-from tests.support.threads import PROGRAM_SECONDS
+from tests.support.programs import output_of
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
@@ -43,30 +38,15 @@ print(" ".join({"a", "b", "c", "d", "e", "f", "g", "h"}))  # what would differ
 """
 
 
-def output(seed: int) -> list[str]:
+def lines_of(seed: int) -> list[str]:
     """Run the program in a process whose hashes begin with a seed."""
-    environment = {
-        **os.environ,
-        "PYTHONHASHSEED": str(seed),
-        "PYTHONPATH": str(ROOT),
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PROGRAM_SECONDS,
-    )
-    if done.returncode:
-        pytest.fail(done.stderr)
-    return done.stdout.splitlines()
+    environment = {"PYTHONHASHSEED": str(seed), "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    return output_of("-c", PROGRAM, environment=environment).splitlines()
 
 
 def test_keys_do_not_depend_on_the_hash_seed() -> None:
     """Sets, dicts, and namespaces in a set have one order, in each process."""
-    first, second = output(1), output(2)
+    first, second = lines_of(1), lines_of(2)
 
     assert first[-1] != second[-1]
     assert first[:-1] == second[:-1]

@@ -2,8 +2,6 @@
 
 import asyncio
 import gc
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,7 +13,8 @@ from typing import Any
 import pytest
 
 from cachedeco.runtime import background, state
-from tests.support.threads import PATIENCE_SECONDS, PROGRAM_SECONDS
+from tests.support.programs import run
+from tests.support.threads import PATIENCE_SECONDS
 
 coloured: ContextVar[str] = ContextVar("coloured", default="none")
 
@@ -163,9 +162,7 @@ tell(background.submit(lambda: tell("done")))
 
 def test_work_is_refused_while_the_interpreter_ends() -> None:
     """What was taken on is done first, and what comes then is refused without an error."""
-    done = subprocess.run(
-        [sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=PROGRAM_SECONDS
-    )
+    done = run("-c", ENDING)
 
     *before, last = done.stdout.split()
     assert (["True", "done"], "False", "") == (sorted(before), last, done.stderr)

@@ -1,22 +1,18 @@
 """The benchmarks run, in small: what they measure is no part of the tests."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import ROOT
-from tests.support.threads import PROGRAM_SECONDS
+from tests.support.programs import run
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes", "memcached_server", "redis_server")
 
 
 def test_benchmark_of_hits_measures_each_mark() -> None:
     """Each mark has a line, with what is asked and what was measured; and so has each way to write."""
-    command = [sys.executable, "benchmarks/bench_hit.py", "--rounds", "2", "--calls", "1"]
-
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False)
+    done = run("benchmarks/bench_hit.py", "--rounds", "2", "--calls", "1")
 
     assert ("", 0) == (done.stderr, done.returncode)
     marks = [line for line in done.stdout.splitlines() if " / " in line]
@@ -37,9 +33,7 @@ def test_benchmark_of_hits_measures_each_mark() -> None:
 )
 def test_benchmark_measures_each_kind(command: list[str], sign: str, lines: int) -> None:
     """Each kind has a line, and the benchmark says nothing else: no value was stale."""
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False
-    )
+    done = run(*command)
 
     assert ("", 0) == (done.stderr, done.returncode)
     assert lines == sum(sign in line for line in done.stdout.splitlines())
@@ -47,13 +41,7 @@ def test_benchmark_measures_each_kind(command: list[str], sign: str, lines: int)
 
 def test_plots_of_the_documentation_show_the_results(tmp_path: Path) -> None:
     """The plots are those that the committed results give."""
-    done = subprocess.run(
-        [sys.executable, "benchmarks/plots.py", "--into", tmp_path],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("benchmarks/plots.py", "--into", str(tmp_path))
 
     assert ("", 0) == (done.stderr, done.returncode)
     drawn = {plot.name: plot.read_text() for plot in tmp_path.iterdir()}

@@ -1,21 +1,17 @@
 """gevent: what holds for threads holds for the greenlets of one thread."""
 
 import json
-import subprocess
-import sys
 
-from tests.support import ROOT
+from tests.support.programs import run
 
 
 def test_greenlets_read_what_is_theirs_and_committed() -> None:
     """No greenlet reads another's answer, an old value or one that was rolled back, though a Timeout ends some."""
-    program = [sys.executable, "-W", "error", "-m", "gevent.monkey", "--module", "tests.scenarios.greenlets"]
+    done = run("-W", "error", "-m", "gevent.monkey", "--module", "tests.scenarios.greenlets")
 
-    run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
-
-    assert 0 == run.returncode, run.stderr
-    assert "ResourceWarning" not in run.stderr  # a connection that is not closed
-    found = json.loads(run.stdout.splitlines()[-1])
+    assert 0 == done.returncode, done.stderr
+    assert "ResourceWarning" not in done.stderr  # a connection that is not closed
+    found = json.loads(done.stdout.splitlines()[-1])
     expected = ("cached foreign", "cached old", "cached uncommitted", "own write unseen", "old at rest")
     assert dict.fromkeys(expected, 0) == {name: found[name] for name in expected}
     assert 0 < found["control old"], "reads and writes did not meet"

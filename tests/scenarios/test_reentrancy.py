@@ -1,11 +1,9 @@
 """A signal's handler, or a finalizer, that uses the cache in the middle of a call in the same thread."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
+from tests.support.programs import output_of
 from tests.support.selection import of_length
 from tests.support.servers import Memcached
 from tests.support.threads import PROGRAM_SECONDS
@@ -92,14 +90,6 @@ def test_handler_that_uses_the_cache_does_not_wait_for_its_own_thread(memcached_
 
     The defect: who counted an event, or looked for a flight, held a lock that was not reentrant.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, memcached_server.location, str(STEP), str(PROGRAM_SECONDS / 2)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PROGRAM_SECONDS,
-    )
+    output = output_of("-c", PROGRAM, memcached_server.location, str(STEP), str(PROGRAM_SECONDS / 2))
 
-    assert not done.returncode, done.stderr
-    assert int(done.stdout) > 1500, "few points"
+    assert int(output) > 1500, "few points"

@@ -1,7 +1,5 @@
 """check_key finds two calls that share a key and should not, tells the simplest, and passes what is right."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,6 +12,7 @@ from cachedeco import cached_query, cached_query_many
 from cachedeco.testing import call, check_key, check_transparent
 from tests.models import Club, ClubClass
 from tests.support.frames import files_in
+from tests.support.programs import output_of
 from tests.support.sides import Side, both
 from tests.testing.checks import numbers, quickly
 
@@ -284,7 +283,7 @@ def test_kit_is_imported_without_hypothesis() -> None:
     """Only who uses the checks needs it."""
     source = "import sys; sys.modules['hypothesis'] = None; import cachedeco.testing"
 
-    subprocess.run([sys.executable, "-c", source], check=True)
+    output_of("-c", source)
 
 
 @pytest.mark.parametrize("check", [check_key, partial(check_transparent, mutate=[])], ids=["key", "transparent"])

@@ -1,10 +1,8 @@
 """psycopg 2: what its cursors do beside `execute()`, and its transactions otherwise than those of psycopg 3."""
 
 import json
-import subprocess
-import sys
 
-from tests.support import ROOT
+from tests.support.programs import output_of
 
 
 def test_writes_that_psycopg_2_alone_knows_are_seen() -> None:
@@ -13,11 +11,8 @@ def test_writes_that_psycopg_2_alone_knows_are_seen() -> None:
 
     Behind a COMMIT or ROLLBACK by SQL in a block the server commits each write, and the block's rollback undoes none.
     """
-    program = [sys.executable, "-m", "tests.tracking.psycopg_2"]
+    output = output_of("-m", "tests.tracking.psycopg_2")
 
-    run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
-
-    assert 0 == run.returncode, run.stderr
     assert [
         "psycopg2",
         {
@@ -27,4 +22,4 @@ def test_writes_that_psycopg_2_alone_knows_are_seen() -> None:
             "write_behind_rollback": [[5, 5, 5], [6, 6, 6], [6]],
             "write_behind_commit": [[6, 6, 6], [8, 8, 8], [8]],
         },
-    ] == json.loads(run.stdout)
+    ] == json.loads(output)

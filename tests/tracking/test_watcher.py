@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -27,6 +25,7 @@ from tests.support.backends import Commands
 from tests.support.clubs import Undone
 from tests.support.events import heard
 from tests.support.faults import faulty
+from tests.support.programs import run
 from tests.support.threads import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -332,9 +331,7 @@ def test_process_without_cached_functions_ends_what_it_writes(use_caches: UseCac
         "DEFAULT_AUTO_FIELD": here.DEFAULT_AUTO_FIELD,
         "USE_TZ": True,
     }
-    done = subprocess.run(
-        [sys.executable, "-c", WRITER, json.dumps(values, default=str)], capture_output=True, text=True, check=False
-    )
+    done = run("-c", WRITER, json.dumps(values, default=str))
 
     assert "" == done.stderr
     assert "tests.tracking" not in done.stdout

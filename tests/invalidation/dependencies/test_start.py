@@ -1,8 +1,6 @@
 """A process that only writes knows the parts that functions depend on, once Django has started."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from cachedeco.invalidation import parts
 from tests.invalidation.dependencies.conftest import Starting
 from tests.invalidation.dependencies.roster import kept, made_squad, players_of
 from tests.models import Player, Skill, Squad
-from tests.support.threads import PROGRAM_SECONDS
+from tests.support.programs import run
 
 MODELS = """
 from django.db import models
@@ -90,15 +88,8 @@ def test_started_process_knows_the_parts_of_what_it_writes(shop: Path, given: st
     """Modules of the names in the setting are imported, and models' by Django; of others the check and the log tell."""
     root = str(Path(cachedeco.__file__).parent.parent)
 
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", START, given],
-        cwd=shop,
-        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{shop}"},
-        capture_output=True,
-        text=True,
-        timeout=PROGRAM_SECONDS,
-        check=False,
-    )
+    path = {"PYTHONPATH": f"{root}{os.pathsep}{shop}"}
+    done = run("-W", "error", "-c", START, given, folder=shop, environment=path)
 
     assert expected == done.stdout, done.stderr
     assert ("E001" in expected) == ("Each cached call raises this until it is mended" in done.stderr)

@@ -1,7 +1,5 @@
 """What is owed at the end of the process is delivered, or told to be lost."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ from tests.storage.failing.calls import double, lose
 from tests.storage.failing.clocks import queue
 from tests.support.backends import Commands
 from tests.support.faults import faulty
+from tests.support.programs import run
 from tests.support.servers import free_port
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
@@ -63,8 +62,7 @@ Namespace("numbers").invalidate()
 
 def test_process_that_ends_tells_what_is_lost() -> None:
     """A process that could not deliver an invalidation says so before it is gone."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(port=free_port())], capture_output=True, text=True, check=True
-    )
+    done = run("-c", SCRIPT.format(port=free_port()))
 
+    assert 0 == done.returncode
     assert "Invalidation of ':1:cd:n:numbers' in cache 'default' was never acknowledged" in done.stderr

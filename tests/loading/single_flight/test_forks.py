@@ -1,18 +1,14 @@
 """A forked child does not wait for threads that only its parent has."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from cachedeco.runtime import state
 from cachedeco.tracking import nested_names
 from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding
-from tests.support import ROOT
+from tests.support.programs import output_of
 from tests.support.sources import Source, sync_reader
-from tests.support.threads import PROGRAM_SECONDS, started
+from tests.support.threads import started
 
 PROGRAM = """
 import os, signal, threading, warnings
@@ -103,22 +99,9 @@ print(os.waitpid(child, 0)[1])
 
 def test_child_of_a_process_with_flights_computes() -> None:
     """Flights, locks and places that other threads of the parent hold keep no caller waiting in a child."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PROGRAM_SECONDS,
-    )
+    output = output_of("-c", PROGRAM, environment={"DJANGO_SETTINGS_MODULE": "tests.settings"})
 
-    if done.returncode:
-        pytest.fail(done.stderr)
-    assert ["0", "(0, True)", "0"] == done.stdout.splitlines()
+    assert ["0", "(0, True)", "0"] == output.splitlines()
 
 
 def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: pytest.MonkeyPatch) -> None:
