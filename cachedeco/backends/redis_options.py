@@ -32,6 +32,7 @@ CONNECTION: Final[Mapping[str, Any]] = {"socket_connect_timeout": TIMEOUT_SECOND
 OUR_NUMBERS: Final[Mapping[str, Range]] = {"max_pool_size": COUNT, "pool_idle_timeout": IDLE_TIME}
 # Of `OPTIONS`, or of a URL.
 NUMBERS: Final[Mapping[str, Range]] = dict.fromkeys(CONNECTION, TIMEOUT)
+FROM_DJANGO_REDIS: Final = "for one of django-redis, docs/how-to/redis.md says what takes its place here."
 # Options of redis-py that are accepted, and have no effect on a cache's commands: none is sent twice, and connections
 # beyond `max_pool_size` are closed after use; notices of maintenance change pools of redis-py's.
 WITHOUT_EFFECT: Final = frozenset(
@@ -108,7 +109,10 @@ def check_arguments(connection_class: type, arguments: Mapping[str, Any]) -> Non
     for name in arguments:
         if name not in known:
             usual = sorted({*OURS, *OF_DJANGO, *(known - {"self", "args", "kwargs"})})
-            msg = f"RedisCache has no option {name!r}; {remedy_for(name.lower(), usual)}"
+            # In capitals: what django-redis and django-valkey call theirs, some of which are the same in small letters.
+            is_theirs = name.isupper() and name.lower() not in usual
+            remedy = FROM_DJANGO_REDIS if is_theirs else remedy_for(name.lower(), usual)
+            msg = f"RedisCache has no option {name!r}; {remedy}"
             raise ImproperlyConfigured(msg)
 
 

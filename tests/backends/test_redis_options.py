@@ -68,6 +68,10 @@ def test_options_of_a_site_that_used_djangos_do_no_harm(redis_server: Redis) -> 
         ({"sentinel": []}, "no option 'sentinel'; did you mean 'sentinels'"),
         ({"SOCKET_TIMEOUT": 1}, "no option 'SOCKET_TIMEOUT'; did you mean 'socket_timeout'"),
         ({"SENTINELS": []}, "no option 'SENTINELS'; did you mean 'sentinels'"),
+        (
+            {"CLIENT_CLASS": "django_redis.client.DefaultClient"},
+            "no option 'CLIENT_CLASS'; for one of django-redis, docs",
+        ),
         ({"ssl_cert_reqs": None}, "no option 'ssl_cert_reqs'; "),
         ({"serializer": object()}, "RedisCache has serializer=<object object .*; it takes an object with dumps"),
         ({"sentinels": "redis://there"}, "option sentinels of RedisCache takes a list of URLs"),
