@@ -86,6 +86,10 @@ class Statement(NamedTuple):
     everything: bool = False
     #: Names that are written, or defined anew, and belong to no known table: of views, of partitions, of any other.
     elsewhere: Names = NONE
+    #: Whether it defines names, as those of views, alone or beside other statements.
+    defines: bool = False
+    #: Names that it defines, and then writes: what they stand for then can't be asked before.
+    redefined: Names = NONE
 
 
 #: What is no SQL, or no SQL that can be read.
@@ -112,6 +116,7 @@ _WORDS_OF_BEGIN: Final[Names] = frozenset(
 _NO_NAMES: Final = frozenset(
     words_of("table tables only restart continue identity cascade restrict if not exists nowait to user wait")
 ) | {","}
+_DEFINITIONS: Final = frozenset({"alter", "create", "drop", "rename"})
 # What tables are in, or columns are of: to rename it, or a value of it, changes what tables show that are not named.
 _SHARED: Final = frozenset({"database", "domain", "extension", "owned", "schema", "type"})
 _DO: Final = re.compile(r"\s*do\b", re.IGNORECASE)
@@ -250,7 +255,7 @@ class Parser:
                 cascades = "delete" if verb == "drop" else ""
                 everything = not _SHARED.isdisjoint(tokens[1:2]) and (verb == "drop" or "rename" in tokens)
                 elsewhere = self._names_elsewhere(_names_defined_in(tokens))
-        return Statement(writes, writes, verb, NONE, None, cascades, everything, elsewhere)
+        return Statement(writes, writes, verb, NONE, None, cascades, everything, elsewhere, verb in _DEFINITIONS)
 
     def _names_elsewhere(self, names: Iterable[str]) -> Names:
         """Return those of the names that belong to no known table."""
@@ -273,7 +278,8 @@ class Parser:
         if query is None:
             return self._parse_by_names(tokens, "create")
         made, read = self._parse_by_names(tokens[:query], "create"), self._parse_statement(tokens[query:])
-        return read._replace(writes=made.writes | read.writes, verb="create", elsewhere=made.elsewhere | read.elsewhere)
+        elsewhere = made.elsewhere | read.elsewhere
+        return read._replace(writes=made.writes | read.writes, verb="create", elsewhere=elsewhere, defines=True)
 
     def _parse_dml(self, tokens: Tokens) -> Statement:
         verbs = list(dml_in(tokens))
@@ -487,4 +493,19 @@ def _join(statements: list[Statement]) -> Statement:
         most_of(each.cascades for each in statements),
         any(each.everything for each in statements),
         NONE.union(*(each.elsewhere for each in statements)),
+        any(each.defines for each in statements),
+        _redefined_in(statements),
     )
+
+
+def _redefined_in(statements: Iterable[Statement]) -> Names:
+    """Return the names that one of the statements defines, and one behind it writes."""
+    defined: set[str] = set()
+    redefined: set[str] = set()
+    for each in statements:
+        names = each.writes | each.elsewhere
+        if each.defines:
+            defined |= names
+        else:
+            redefined |= names & defined
+    return frozenset(redefined)

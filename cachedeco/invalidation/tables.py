@@ -64,6 +64,7 @@ class StatementEffect(NamedTuple):
     verb: str = ""
     elsewhere: frozenset[str] = frozenset()  #: what it writes that is no table of a managed model
     everything: bool = False  #: whether it may read and write any table
+    defines: bool = False  #: whether it defines names, as those of views
 
 
 class Tables:
@@ -174,6 +175,8 @@ class Tables:
         return frozenset(self.models) - self.ignored
 
     def _expand(self, statement: Statement) -> StatementEffect:
+        if not statement.redefined <= self.models.keys() - self.unmanaged:
+            statement = statement._replace(everything=True)
         reads = statement.reads - self.ignored
         writes = self._written_by(statement)
         return StatementEffect(
@@ -185,6 +188,7 @@ class Tables:
             statement.verb,
             (statement.elsewhere - self._own - self.ignored) | (statement.writes & self.unmanaged),
             statement.everything,
+            statement.defines,
         )
 
     def _written_by(self, statement: Statement) -> frozenset[str]:

@@ -34,8 +34,6 @@ UNREAD: Final = "A statement can't be understood, and counts as a write of every
 
 UNKNOWN_TABLES: Final = "The tables can't be worked out, so no statement invalidates anything until that is mended"
 
-# Of views, among others: what is behind them is asked anew.
-DEFINITIONS: Final = frozenset({"create", "drop", "alter", "rename"})
 # Statements by which a caller begins and ends transactions by hand.
 BOUNDARIES: Final = frozenset({"begin", "commit", "rollback"})
 # What was computed since the transaction, or the savepoint, began is undone.
@@ -184,7 +182,7 @@ def _end(
             end_tables(connection, effect.writes)
         else:
             end_tables(connection, effect.writes, parts.after(cursor))
-        if effect.verb in DEFINITIONS:
+        if effect.defines:  # of views, among others: what is behind them is asked anew
             views.forget()
         if effect.verb in BOUNDARIES:
             transactions.note_boundary(connection, effect.verb)

@@ -452,6 +452,25 @@ def test_names_of_no_known_table_that_are_written_are_named(sql: str, expected: 
 
 
 @pytest.mark.parametrize(
+    ("sql", "defines", "redefined"),
+    [
+        ("CREATE VIEW some_view AS SELECT 1", True, set()),
+        ("ALTER TABLE shop_shop ADD COLUMN a int", True, set()),
+        ("UPDATE some_view SET a = 1", False, set()),
+        ("DROP VIEW some_view; CREATE VIEW some_view AS SELECT 1", True, set()),
+        ("CREATE VIEW some_view AS SELECT 1; UPDATE some_view SET a = 1", True, {"some_view"}),
+        ("ALTER TABLE shop_shop ADD COLUMN a int; BEGIN; UPDATE shop_shop SET a = 1; COMMIT", True, {"shop_shop"}),
+        ("CREATE TABLE x (a int); INSERT INTO x VALUES (1); DROP TABLE x", True, set()),
+    ],
+)
+def test_names_that_are_defined_and_then_written_are_named(sql: str, defines: bool, redefined: set[str]) -> None:
+    """What they stand for then can't be asked before the text runs."""
+    found = statement_of(sql)
+
+    assert (defines, redefined) == (found.defines, found.redefined)
+
+
+@pytest.mark.parametrize(
     ("sql", "expected"),
     [
         ('UPDATE "shop_shop" SET "last_login" = %s WHERE "shop_shop"."id" = %s', {"last_login"}),

@@ -356,6 +356,57 @@ def test_view_without_a_table_is_not_stored(engine: Engine, alias: str, kind: st
         engine.execute("DROP VIEW shown")
 
 
+@on("postgresql")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DROP VIEW shown; CREATE VIEW shown AS SELECT id, name FROM tests_league",
+        "BEGIN; CREATE OR REPLACE VIEW shown AS SELECT id, name FROM tests_league; COMMIT",
+        "DROP VIEW shown; CREATE VIEW shown AS SELECT id, name FROM tests_league; SELECT 1",
+    ],
+)
+def test_view_that_is_made_anew_beside_other_statements_is_asked_for_anew(
+    engine: Engine, alias: str, text: str
+) -> None:
+    """What it shows then ends with writes to the tables that are behind it then."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        names = names_in("shown")
+        names(alias)
+        engine.execute(text)
+        assert names.uncached(alias) == names(alias)
+
+        League.objects.using(alias).update(name="x")
+
+        assert names.uncached(alias) == names(alias)
+
+
+@on("postgresql")
+@pytest.mark.parametrize(
+    "before",
+    [
+        "CREATE VIEW shown AS",
+        "CREATE TABLE shown (id int, name text); DROP TABLE shown; CREATE OR REPLACE VIEW shown AS",
+    ],
+)
+def test_view_that_is_made_and_written_by_one_text_is_seen(engine: Engine, alias: str, before: str) -> None:
+    """It is not there when the database is asked what is behind it."""
+    try:
+        engine.execute(f"{before} SELECT id, name FROM tests_skill; UPDATE shown SET name = 'x'")
+
+        assert [] == stale(alias)
+    finally:
+        engine.execute("DROP VIEW shown")
+
+
+@on("postgresql")
+def test_view_that_is_replaced_and_written_by_one_text_is_seen(engine: Engine, alias: str) -> None:
+    """Another table is behind it when the database is asked."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        engine.execute("CREATE OR REPLACE VIEW shown AS SELECT id, name FROM tests_league; UPDATE shown SET name = 'x'")
+
+        assert [] == stale(alias)
+
+
 @pytest.mark.parametrize(
     ("engine", "text"),
     [
