@@ -6,8 +6,9 @@ It is a wrapper around the execution of statements, as `connection.execute_wrapp
 that traces statements may put its own before it. Whether it is in the list is asked, and not remembered: when a
 connection is made, at the begin of a request and around computations.
 
-Nothing here raises: a text that can't be understood has written every table. The exception: in a transaction, a row
-that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be.
+Nothing here raises: a text that can't be understood has written every table. The exceptions, in a transaction: a row
+that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be; and
+an outbox that can't record what it writes makes Django roll back the block.
 """
 
 from collections.abc import Callable, Iterable
@@ -190,8 +191,10 @@ def _end(
                 commits.deliver_ended()
         if effect.verb in COMMITTING or (effect.verb not in KEEPING and not connection.features.can_rollback_ddl):
             boundaries.note_commit(connection)
-    except Exception as error:  # noqa: BLE001 -- as above
+    except Exception as error:
         pass_interrupt(error)
+        if connection.needs_rollback:  # by the outbox: the block would be undone, and end as if it had committed
+            raise
         emit(Event("error", reason="What a statement has written could not be invalidated", error=error))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -15,6 +16,7 @@ from cachedeco.invalidation import retry_queue
 from cachedeco.outbox.models import Row
 from cachedeco.outbox.recording import begin_migrations, end_migrations
 from cachedeco.testing import capture_events
+from cachedeco.tracking.watcher import Execute
 from tests.models import Club, League
 from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
 from tests.support.clubs import Undone
@@ -339,6 +341,30 @@ def test_insert_that_fails_later_fails_the_transaction(pk: int, monkeypatch: pyt
     with pytest.raises(IntegrityError):
         change()
     monkeypatch.setattr(QuerySet, "bulk_create", original)
+
+    assert ([], "old", "old") == (all_rows(), name_of.peek(pk), name_of.uncached(pk))
+
+
+def test_insert_that_fails_behind_a_statement_fails_the_statement(pk: int) -> None:
+    """
+    Django rolls back the block then: without the exception it would end as if it had committed.
+
+    The defect: the exception became an event, and the block's writes were gone in silence.
+    """
+
+    def refuse(execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if sql.startswith("INSERT"):
+            raise IntegrityError
+        return execute(sql, params, many, context)
+
+    def change() -> None:
+        with transaction.atomic(using=ALIAS):
+            name_of.invalidate_all()
+            with connections[ALIAS].execute_wrapper(refuse):
+                Club.objects.using(ALIAS).update(name="new")
+
+    with pytest.raises(IntegrityError):
+        change()
 
     assert ([], "old", "old") == (all_rows(), name_of.peek(pk), name_of.uncached(pk))
 
