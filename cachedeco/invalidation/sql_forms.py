@@ -1,4 +1,4 @@
-"""Forms of statements that write rows: where one begins, and which table and which columns it names as written."""
+"""Forms of statements that write rows, or define tables and views: where one begins, and what it names as written."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
@@ -25,6 +25,10 @@ _BEFORE_TARGET: Final[Mapping[str, frozenset[str]]] = {
     "delete": frozenset({"low_priority", "quick", "ignore", "from", "only"}),
     "merge": frozenset({"into", "only"}),
 }
+# What stands among the names of TRUNCATE, RENAME, DROP TABLE, and a definition of a view.
+_NO_NAMES: Final = frozenset(
+    words_of("table tables only restart continue identity cascade restrict if not exists nowait to user wait")
+) | {","}
 _BEHIND_TABLES: Final = frozenset({"where", "using", "returning", "order", "limit", ")"})
 
 
@@ -141,3 +145,22 @@ def columns_of(rest: Tokens) -> Names | None:
         columns.update(names_in(word)[not is_column :])
         is_column = word == ","
     return None if any("." in column for column in columns) else frozenset(map(last_part, columns))
+
+
+def names_among(tokens: Tokens) -> list[str]:
+    """Return the names of a list of tables, as TRUNCATE has it."""
+    return [name for word in tokens if word not in _NO_NAMES for name in names_in(word)]
+
+
+def names_defined_in(tokens: Tokens) -> list[str]:
+    """Return the names of the views and tables that a statement changes or drops, of views also where it makes one."""
+    at = next((at for at, word in enumerate(tokens) if word in KINDS), len(tokens))
+    match tokens[0], tokens[at : at + 1]:
+        case "drop", ["table" | "view"]:
+            return names_among(tokens[at + 1 :])
+        case ("alter", ["table" | "view"]) | (_, ["view"]):
+            renamed = tokens[-1:] if tokens[-3:-1] == ["rename", "to"] else []
+            return names_among(tokens[at + 1 :])[:1] + renamed
+        case "create", ["table"] if "partition" in tokens:  # of a table that may be a partition itself
+            return names_among(tokens[tokens.index("partition") + 2 :])[:1]
+    return []

@@ -19,7 +19,6 @@ from typing import Final, NamedTuple
 
 from cachedeco.invalidation.sql_forms import (
     DML,
-    KINDS,
     QUERIES,
     ROUTINES,
     Cascade,
@@ -30,6 +29,8 @@ from cachedeco.invalidation.sql_forms import (
     kind_of,
     lists_of,
     most_of,
+    names_among,
+    names_defined_in,
     outside_parentheses,
     query_in,
     target_of,
@@ -38,7 +39,6 @@ from cachedeco.invalidation.sql_positions import BEFORE_TABLES, Names, NamesAtPo
 from cachedeco.invalidation.sql_tokens import (
     Tokens,
     last_part,
-    names_in,
     readings_of,
     shorten_lists,
     statements_in,
@@ -112,10 +112,7 @@ _WORDS_OF_BEGIN: Final[Names] = frozenset(
     )
 ) | {","}
 
-# What stands among the names of TRUNCATE, RENAME, DROP TABLE, and a definition of a view.
-_NO_NAMES: Final = frozenset(
-    words_of("table tables only restart continue identity cascade restrict if not exists nowait to user wait")
-) | {","}
+_CALLS: Final = frozenset({"call", "do", "exec", "execute"})
 _DEFINITIONS: Final = frozenset({"alter", "create", "drop", "rename"})
 # What tables are in, or columns are of: to rename it, or a value of it, changes what tables show that are not named.
 _SHARED: Final = frozenset({"database", "domain", "extension", "owned", "schema", "type"})
@@ -246,15 +243,15 @@ class Parser:
                 everything = True
             case "truncate":
                 cascades = "truncate"
-                elsewhere = self._names_elsewhere(_names_among(tokens[1:]))
+                elsewhere = self._names_elsewhere(names_among(tokens[1:]))
                 everything = "cascade" in tokens and bool(elsewhere)
             case "rename":
-                elsewhere = self._names_elsewhere(_names_among(tokens[1:]))
+                elsewhere = self._names_elsewhere(names_among(tokens[1:]))
             case "drop" | "create" | "alter":
                 # SQLite deletes the rows first.
                 cascades = "delete" if verb == "drop" else ""
                 everything = not _SHARED.isdisjoint(tokens[1:2]) and (verb == "drop" or "rename" in tokens)
-                elsewhere = self._names_elsewhere(_names_defined_in(tokens))
+                elsewhere = self._names_elsewhere(names_defined_in(tokens))
         return Statement(writes, writes, verb, NONE, None, cascades, everything, elsewhere, verb in _DEFINITIONS)
 
     def _names_elsewhere(self, names: Iterable[str]) -> Names:
@@ -274,12 +271,21 @@ class Parser:
 
     def _parse_create(self, tokens: Tokens) -> Statement:
         """Parse CREATE: a table or a view that is made of a query writes nothing that the query reads."""
-        query = query_in(tokens) if kind_of(tokens) in {"table", "view"} else None
+        kind = kind_of(tokens)
+        query = query_in(tokens) if kind in {"table", "view"} else None
         if query is None:
-            return self._parse_by_names(tokens, "create")
+            made = self._parse_by_names(tokens, "create")
+            return self._with_body(made, tokens) if kind in ROUTINES and ";" in tokens else made
         made, read = self._parse_by_names(tokens[:query], "create"), self._parse_statement(tokens[query:])
         elsewhere = made.elsewhere | read.elsewhere
         return read._replace(writes=made.writes | read.writes, verb="create", elsewhere=elsewhere, defines=True)
+
+    def _with_body(self, made: Statement, tokens: Tokens) -> Statement:
+        """Return what the definition of a routine may do where the rest of the text is not its body, but statements."""
+        _, *behind = [self._parse_statement(each) for each in statements_in(tokens)]
+        calls = any(each.everything for each in behind if each.verb in _CALLS)
+        elsewhere = made.elsewhere.union(*(each.elsewhere for each in behind))
+        return made._replace(everything=made.everything or calls, elsewhere=elsewhere, redefined=_redefined_in(behind))
 
     def _parse_dml(self, tokens: Tokens) -> Statement:
         verbs = list(dml_in(tokens))
@@ -455,24 +461,6 @@ def _split(tokens: Tokens) -> list[Tokens]:
     return [tokens] if is_routine else list(statements_in(tokens))
 
 
-def _names_among(tokens: Tokens) -> list[str]:
-    """Return the names of a list of tables, as TRUNCATE has it."""
-    return [name for word in tokens if word not in _NO_NAMES for name in names_in(word)]
-
-
-def _names_defined_in(tokens: Tokens) -> list[str]:
-    """Return the names of the views and tables that a statement changes or drops, of views also where it makes one."""
-    at = next((at for at, word in enumerate(tokens) if word in KINDS), len(tokens))
-    match tokens[0], tokens[at : at + 1]:
-        case "drop", ["table" | "view"]:
-            return _names_among(tokens[at + 1 :])
-        case ("alter", ["table" | "view"]) | (_, ["view"]):
-            return _names_among(tokens[at + 1 :])[:1]
-        case "create", ["table"] if "partition" in tokens:  # of a table that may be a partition itself
-            return _names_among(tokens[tokens.index("partition") + 2 :])[:1]
-    return []
-
-
 def _bare(name: str) -> str:
     """Return a name as it is asked for in a database: with its schema, without quotes and spaces around the dot."""
     return _SPACED_DOT.sub(".", name).replace('"', "").replace("`", "").replace("'", "")
@@ -494,7 +482,7 @@ def _join(statements: list[Statement]) -> Statement:
         any(each.everything for each in statements),
         NONE.union(*(each.elsewhere for each in statements)),
         any(each.defines for each in statements),
-        _redefined_in(statements),
+        _redefined_in(statements).union(*(each.redefined for each in statements)),
     )
 
 
@@ -505,7 +493,7 @@ def _redefined_in(statements: Iterable[Statement]) -> Names:
     for each in statements:
         names = each.writes | each.elsewhere
         if each.defines:
-            defined |= names
+            defined.update(map(last_part, names))
         else:
-            redefined |= names & defined
+            redefined.update(name for name in names if last_part(name) in defined)
     return frozenset(redefined)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cachedeco.invalidation import commits
 from cachedeco.invalidation.raw_queries import ask
 from cachedeco.invalidation.tables import tables
 
@@ -64,6 +65,16 @@ def forget() -> None:
     _behind.clear()
 
 
+def note_definition(connection: BaseDatabaseWrapper) -> None:
+    """Ask the database anew, and again when the definition is committed: until then it is another one for others."""
+    forget()
+    commits.at_commit(connection, _note_committed, [None], invalidates=())
+
+
+def _note_committed(_: list[None]) -> None:
+    forget()
+
+
 def tables_behind(connection: BaseDatabaseWrapper, name: str) -> frozenset[str] | None:
     """Return the tables whose rows a name shows in this database; None if that can't be known."""
     found = _look_behind(connection, name, DEEPEST)
@@ -78,6 +89,8 @@ def tables_written(connection: BaseDatabaseWrapper, names: Iterable[str]) -> tup
 
 
 def _look_behind(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behind | None:
+    if commits.has_pending() and commits.pending_items(connection, _note_committed):
+        return _ask(connection, name, depth) if depth else None  # what it defines may be undone
     place = (connection.alias, name)
     found = _behind.get(place)
     if found is None and depth:

@@ -183,8 +183,8 @@ def _end(
             end_tables(connection, effect.writes)
         else:
             end_tables(connection, effect.writes, parts.after(cursor))
-        if effect.defines:  # of views, among others: what is behind them is asked anew
-            views.forget()
+        if effect.defines:
+            views.note_definition(connection)
         if effect.verb in BOUNDARIES:
             transactions.note_boundary(connection, effect.verb)
             if commits.has_pending():

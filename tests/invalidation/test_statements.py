@@ -296,6 +296,8 @@ def test_write_names_its_target(sql: str, writes: set[str], reads: set[str]) -> 
         "UPDATE elsewhere, too SET a = 1",
         "SELECT 1; CALL f()",
         "CREATE TABLE x (event int); CALL f()",
+        "CREATE PROCEDURE f() AS $$ SELECT 1 $$; CALL f()",
+        "CREATE FUNCTION f() AS $$ SELECT 1 $$; EXECUTE g",
     ],
 )
 def test_statement_that_names_no_known_table_concerns_every_table(sql: str) -> None:
@@ -426,7 +428,7 @@ def test_names_of_no_known_table_are_unknown(sql: str, expected: set[str]) -> No
         ("DROP VIEW some_view, shop_shop", {"some_view"}),
         ("CREATE OR REPLACE TEMP VIEW some_view (a) AS SELECT a FROM some_table", {"some_view"}),
         ("CREATE VIEW IF NOT EXISTS some_view AS SELECT 1", {"some_view"}),
-        ("ALTER VIEW IF EXISTS some_view RENAME TO other_view", {"some_view"}),
+        ("ALTER VIEW IF EXISTS some_view RENAME TO other_view", {"some_view", "other_view"}),
         ("UPDATE some_view SET a = 1; DELETE FROM part_1", {"some_view", "part_1"}),
         ("INSERT some_view SELECT a FROM shop_item", {"some_view"}),
         ("UPDATE some_view JOIN shop_item i ON 1 SET some_view.a = 1", {"some_view"}),
@@ -437,7 +439,9 @@ def test_names_of_no_known_table_are_unknown(sql: str, expected: set[str]) -> No
         ("UPDATE shop_shop SET a = 1", set()),
         ("CREATE TABLE elsewhere (view int)", set()),
         ("ALTER TABLE IF EXISTS ONLY part_1 DETACH PARTITION part_2", {"part_1"}),
-        ("ALTER TABLE some_view RENAME TO other_view", {"some_view"}),
+        ("ALTER TABLE some_view RENAME TO other_view", {"some_view", "other_view"}),
+        ("ALTER TABLE shop_shop RENAME COLUMN a TO b", set()),
+        ("CREATE FUNCTION f() AS $$ SELECT 1 $$; UPDATE some_view SET a = 1", {"some_view"}),
         (
             "CREATE TABLE part_2 PARTITION OF s.part_1 FOR VALUES IN (1); INSERT INTO part_2 VALUES (1)",
             {"s.part_1", "part_2"},
@@ -460,6 +464,7 @@ def test_names_of_no_known_table_that_are_written_are_named(sql: str, expected: 
         ("DROP VIEW some_view; CREATE VIEW some_view AS SELECT 1", True, set()),
         ("CREATE VIEW some_view AS SELECT 1; UPDATE some_view SET a = 1", True, {"some_view"}),
         ("ALTER TABLE shop_shop ADD COLUMN a int; BEGIN; UPDATE shop_shop SET a = 1; COMMIT", True, {"shop_shop"}),
+        ("ALTER VIEW x RENAME TO some_view; UPDATE public.some_view SET a = 1", True, {"public.some_view"}),
         ("CREATE TABLE x (a int); INSERT INTO x VALUES (1); DROP TABLE x", True, set()),
     ],
 )

@@ -3,7 +3,7 @@
 # ruff: noqa: S608 -- names of the tests' own
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -17,9 +17,11 @@ from tests.invalidation.writes.kinds import sql
 from tests.invalidation.writes.roster import BY_AUTO, ended, readers, stale, warm
 from tests.invalidation.writes.rows import fill
 from tests.models import Fan, League, Scarf, Skill, Squad, SquadTotal
+from tests.support.clubs import Undone
 from tests.support.databases import connected
 from tests.support.engines import Engine, marks_of
 from tests.support.events import heard
+from tests.support.threads import in_thread
 
 
 @pytest.fixture
@@ -380,11 +382,47 @@ def test_view_that_is_made_anew_beside_other_statements_is_asked_for_anew(
         assert names.uncached(alias) == names(alias)
 
 
+@on("sqlite", "postgresql")
+@pytest.mark.parametrize("by_savepoint", [True, False])
+def test_view_whose_definition_is_rolled_back_is_asked_for_anew(
+    engine: Engine, alias: str, *, by_savepoint: bool
+) -> None:
+    """What was found behind it in the block is behind it no more."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        names = names_in("shown")
+        outer = transaction.atomic(using=alias) if by_savepoint else nullcontext()
+        with outer, suppress(Undone), transaction.atomic(using=alias):
+            engine.execute("DROP VIEW shown")
+            engine.execute("CREATE VIEW shown AS SELECT id, name FROM tests_league")
+            names(alias)
+            raise Undone
+        names(alias)
+        Skill.objects.using(alias).update(name="x")
+
+        assert names.uncached(alias) == names(alias)
+
+
+@on("sqlite")
+def test_view_that_others_ask_for_before_the_commit_is_asked_for_anew(engine: Engine, alias: str) -> None:
+    """Until then another table is behind it for them."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        names = names_in("shown")
+        with transaction.atomic(using=alias):
+            engine.execute("DROP VIEW shown")
+            engine.execute("CREATE VIEW shown AS SELECT id, name FROM tests_league")
+            in_thread(lambda: names(alias))
+        in_thread(lambda: names(alias))
+        League.objects.using(alias).update(name="x")
+
+        assert names.uncached(alias) == in_thread(lambda: names(alias))
+
+
 @on("postgresql")
 @pytest.mark.parametrize(
     "before",
     [
         "CREATE VIEW shown AS",
+        "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; CREATE VIEW shown AS",
         "CREATE TABLE shown (id int, name text); DROP TABLE shown; CREATE OR REPLACE VIEW shown AS",
     ],
 )
