@@ -168,6 +168,40 @@ def test_work_is_refused_while_the_interpreter_ends() -> None:
     assert (["True", "done"], "False", "") == (sorted(before), last, done.stderr)
 
 
+ENDING_WITH_COROUTINE = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+import django
+django.setup()
+from asgiref.sync import async_to_sync
+from cachedeco.runtime import background
+def work_until_the_end():
+    try:
+        while True:
+            ThreadPoolExecutor(1).submit(int).result()
+    except RuntimeError:
+        pass
+async def work():
+    os.write(1, b"never ")
+async def call():
+    return background.start(work)
+for _ in range(background.THREADS):
+    background.submit(work_until_the_end)
+print(async_to_sync(call)())
+"""
+
+
+def test_coroutine_for_a_thread_is_dropped_in_silence_while_the_interpreter_ends() -> None:
+    """
+    No loop can begin then.
+
+    The defect: three warnings of coroutines that were never awaited, on the standard error of each such process.
+    """
+    done = run("-c", ENDING_WITH_COROUTINE)
+
+    assert ("True\n", "") == (done.stdout, done.stderr)
+
+
 # --- tasks ---
 
 
