@@ -323,9 +323,10 @@ def test_time_decides_between_hit_stale_value_and_miss(
 
 def test_token_tells_when_it_was_invalidated(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its birth time, also in the event of the miss; the others are as old as the entry."""
-    page(7)
-    now = [time() + 100]
+    now = [time()]
     replace_time(monkeypatch, lambda: now[0])
+    page(7)
+    now[0] += 100
     Namespace("club", 7).invalidate()
     now[0] += 60
 
