@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from packaging.metadata import Metadata
+from packaging.requirements import Requirement
 from packaging.version import Version
 from readme_renderer import markdown
 
@@ -80,6 +81,18 @@ def classified(prefix: str) -> list[str]:
     """Return the versions that classifiers with a prefix name."""
     matches = [re.fullmatch(rf"{prefix} :: (\d+\.\d+)", each) for each in PROJECT["classifiers"]]
     return [match[1] for match in matches if match]
+
+
+def test_asgiref_is_one_that_keeps_copied_contexts_apart() -> None:
+    """
+    What a copied context sets, or deletes, in a `Local` of asgiref changes no other context.
+
+    The defect: on asgiref 3.8, which Django 5.2 takes, a refresh in the background under `async_to_sync()` waited for
+    ever, and the caller's cache objects were taken from it.
+    """
+    [asgiref] = [each for each in map(Requirement, PROJECT["dependencies"]) if each.name == "asgiref"]
+
+    assert ["3.9.1", "3.13.0"] == list(asgiref.specifier.filter(["3.8.1", "3.9.0", "3.9.1", "3.13.0"]))
 
 
 def pairs_of_the_matrix() -> set[Pair]:
