@@ -21,7 +21,7 @@ def mint(
     Create missing tokens with `add`, and return the winners of the race: one trip if no other caller creates them.
 
     With `add`, racing callers agree on the first token. With `set` each caller would make the entries of the others
-    dead. Only a value that is no token is overwritten.
+    dead. Only a value that is no token is overwritten, or that can't be read.
 
     Args:
         store: The cache.
@@ -50,4 +50,12 @@ def mint(
     if all(added[: len(fresh)]):
         return tokens, bool(claims) and all(added[len(fresh) :])
     keys = [key for key, _, _ in fresh]
-    return tokens | (store.get_many(keys) or dict.fromkeys(keys)), False
+    found = store.get_many(keys)
+    if found is None:
+        return tokens | dict.fromkeys(keys), False
+    # What `add` finds and no read does is of a compressor, say, or of keys to sign with, that the cache had before. It
+    # would keep the calls from being stored until it ends, and the function's own token has no end.
+    unreadable = [item for item in fresh if item[0] not in found]
+    is_there = unreadable and not added.has_failed
+    stored = zip(unreadable, store.set_each(unreadable) if is_there else [False] * len(unreadable), strict=True)
+    return tokens | found | {item[0]: None for item, is_stored in stored if not is_stored}, False

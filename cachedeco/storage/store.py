@@ -166,28 +166,31 @@ class Store:
         """Whether `add_each()` is one trip."""
         return connection(self.alias).pipelines
 
-    def add_each(self, items: Sequence[Item]) -> list[bool]:
+    def add_each(self, items: Sequence[Item]) -> Acknowledged:
         """
         Store each value whose key is absent; tell for each whether this call stored it.
 
         False proves nothing: pymemcache's HashClient returns it for an unreachable server, too.
         """
         if self._breaker_refuses():
-            return [False] * len(items)
-        added: list[bool] = []
+            return Acknowledged([False] * len(items))
+        added = Acknowledged()
         for chunk in self.chunks(items):
             try:
                 acknowledged = connection(self.alias).writer.add_each(whole_items(chunk))
             except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
                 self.pass_on(error)
                 self._record_failure("Adding failed", chunk[0][0], error)
+                added.has_failed = True
                 break  # what is missing is not stored, and asking for it would take another timeout
             if acknowledged.error is not None:
                 self._record_failure("Adding failed", chunk[0][0], acknowledged.error)
+                added.has_failed = True
             elif any(acknowledged):
                 self._record_success()
             added += acknowledged
-        return added + [False] * (len(items) - len(added))
+        added += [False] * (len(items) - len(added))
+        return added
 
     def set_each(self, items: Sequence[Item]) -> Acknowledged:
         """

@@ -33,6 +33,8 @@ class Acknowledged(list[bool]):
     """For each item whether the cache has stored it, and the error if a server refused an item or is unreachable."""
 
     error: Exception | None = None
+    #: Whether a command has failed, so that an item that is not stored may be absent all the same.
+    has_failed: bool = False
 
     def or_raise(self) -> "Acknowledged":
         """Return this; raise the error, and hold it no longer: or it and a frame that has this would be a cycle."""

@@ -22,6 +22,30 @@ class Compared(str):
         return str.__eq__(self, other)
 
 
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_token_that_is_there_and_can_not_be_read_is_written_over(
+    monkeypatch: pytest.MonkeyPatch, *, is_stored: bool
+) -> None:
+    """One that `add` finds, and no read: it stands if the cache takes it, and there is none otherwise."""
+    written: list[Item] = []
+    fresh: list[Item] = [("cd:1", b"one", 60.0), ("cd:2", b"two", 60.0)]
+
+    def set_each(_: Store, items: Sequence[Item]) -> Acknowledged:
+        written.extend(items)
+        return Acknowledged([is_stored] * len(items))
+
+    monkeypatch.setattr(Store, "add_each", lambda _, items: Acknowledged([False] * len(items)))
+    monkeypatch.setattr(Store, "get_many", lambda *_: {"cd:1": b"of another caller"})
+    monkeypatch.setattr(Store, "set_each", set_each)
+
+    found = mint(Store("default"), fresh)
+
+    assert (fresh[1:], ({"cd:1": b"of another caller", "cd:2": b"two" if is_stored else None}, False)) == (
+        written,
+        found,
+    )
+
+
 @pytest.mark.parametrize("are_replaceable", [False, True])
 def test_keys_are_not_compared_with_each_other(monkeypatch: pytest.MonkeyPatch, *, are_replaceable: bool) -> None:
     """Ten thousand would be compared fifty million times."""

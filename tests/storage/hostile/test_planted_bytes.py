@@ -20,10 +20,12 @@ from cachedeco.runtime import conf
 from cachedeco.storage import entries, keyspace
 from cachedeco.storage.serializers import SERIALIZERS, Serialized
 from cachedeco.testing import capture_events
+from tests.conftest import UseCaches
 from tests.storage.hostile.conftest import Defend
 from tests.storage.hostile.raw_servers import BOMB, Raw, exploded
 from tests.support.backends import Commands
 from tests.support.selection import of_length
+from tests.support.servers import Redis
 from tests.support.stored import stored
 
 numbers = count(1)  # so that each example has calls of its own
@@ -222,6 +224,27 @@ def test_planted_pickle_runs_where_nothing_is_signed(raw: Raw, defend: Defend) -
     inner(pair.mine)
 
     assert {"a pickle"} == set(exploded)
+
+
+@pytest.mark.parametrize("shared_kind", ["redis"], indirect=True)
+@pytest.mark.parametrize(
+    "backend", ["django.core.cache.backends.redis.RedisCache", "cachedeco.backends.redis.RedisCache"]
+)
+def test_tokens_that_can_not_be_read_are_written_over(
+    backend: str, raw: Raw, redis_server: Redis, use_caches: UseCaches
+) -> None:
+    """Those of a compressor that the cache had before keep no call from being stored."""
+    use_caches(default={"BACKEND": backend, "LOCATION": redis_server.location})
+    pair = Pair(next(numbers), -next(numbers))
+    pair.called()
+    for place in pair.places():
+        raw.plant(place, b"x\x9c of a compressor")
+
+    pair.called()
+    before = inner.stats().hits
+
+    assert pair.right() == pair.called()
+    assert 2 == inner.stats().hits - before
 
 
 def test_planted_pickle_does_not_run_where_the_serializer_signs(raw: Raw, defend: Defend) -> None:
