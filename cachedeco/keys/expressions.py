@@ -168,11 +168,11 @@ class KeyedFunction:
         free_names = [*free_variables(function) & self.free]
         unfilled = False
         parameters = parameters_of(function)
-        stars = {each.kind: each for each in parameters}
-        if option == "key" and stars.keys() >= {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
+        names = {each.kind: each.name for each in parameters}
+        rest = names.get(Parameter.VAR_POSITIONAL, "_") if Parameter.VAR_KEYWORD in names else "_"
+        if option == "key" and not rest.startswith("_"):  # *_ says that it is not looked at
             # As other libraries call it. What it made of the first would be one key for all calls.
             why = "which would stay empty, since each parameter is given by its name: let it take those that count"
-            rest = stars[Parameter.VAR_POSITIONAL].name
             msg = f"key= of {self.name}() asks for *{rest}, {why}; {self.describe_parameters()}."
             raise TypeError(msg)
         for parameter in parameters:

@@ -122,6 +122,16 @@ def test_callable_key_of_any_arguments_is_refused() -> None:
         cached_query(key=lambda *args, **_: args)(rows)
 
 
+def test_callable_key_may_leave_arguments_out_of_sight() -> None:
+    """`*_` says that nothing is made of what it takes."""
+
+    @cached_query(key=lambda club, *_, **__: club)
+    def rows(club: int, page: int = 1) -> int:
+        return club + page
+
+    assert [2, 2, 3] == [rows(1), rows(1, page=5), rows(2)]
+
+
 def test_callable_key_does_not_fill_its_variadic_parameter_by_name() -> None:
     """A parameter `*args` of a callable is not the function's own of this name."""
 
