@@ -241,8 +241,6 @@ def in_loop_of_its_own(work: AsyncJob) -> Job:
     def run_in_thread() -> None:
         # Raises while the interpreter is ending: asgiref could begin no loop either, and would warn of its coroutines.
         _threads().submit(int)
-        # That of the caller, which asgiref would prefer, takes nothing any more when its call has ended.
-        AsyncToSync.executors.current = None
         async_to_sync(run)()
 
     return run_in_thread
