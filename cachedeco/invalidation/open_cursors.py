@@ -28,5 +28,5 @@ def _has_open_cursor(connection: Any) -> bool:
     except connection.Database.OperationalError:
         return True
     except connection.Database.ProgrammingError:
-        return False  # it is closed: Django keeps one that is closed in a block until the block ends
+        return False  # the driver's own connection was closed, and Django does not know
     return False

@@ -1,5 +1,7 @@
 """On SQLite in WAL mode a cursor that is open keeps a snapshot; one that is merely held does not."""
 
+from typing import Any
+
 import pytest
 from django.db import connection, connections
 
@@ -80,6 +82,18 @@ def test_connection_that_is_closed_in_the_block_of_a_test_breaks_nothing() -> No
     assert connections["other"].connection is not None
     assert "old" == name_of(pk)
     assert "old" == name_of.peek(pk)
+
+
+@pytest.mark.django_db(databases=["default"])
+def test_connection_of_the_driver_that_is_closed_keeps_nothing() -> None:
+    """It was closed past Django, whose next statement fails; to ask does not."""
+    other = connection.copy("closed")
+    with other.cursor() as cursor:
+        cursor.execute("SELECT 1 UNION ALL SELECT 2")
+    driver: Any = other.connection
+    driver.close()
+
+    assert not open_cursors.keep_snapshot(other)
 
 
 @pytest.mark.django_db(databases=["default"])
