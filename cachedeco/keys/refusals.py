@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from functools import partial
 from typing import Final, NoReturn
 
 from cachedeco.runtime.reprs import describe
@@ -11,6 +12,19 @@ from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 INDISTINCT: Final = "nothing distinguishes it from another one"
 FUNCTION: Final = (
     "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
+)
+REQUEST: Final = (
+    "it is another one at each call. Views are not for this decorator: let a function take what the value depends "
+    "on, such as request.user.pk, decorate that, and call it in the view; or cache the whole response with "
+    "Django's cache_page()"
+)
+OF_ONE_VISITOR: Final = (
+    "it belongs to one visitor. Let a function outside of it take what the value depends on, such as "
+    "request.user.pk, and decorate that"
+)
+OF_FRAMEWORK: Final = (
+    "it is made anew for each use, and does not say what the value depends on: let a function outside the class "
+    "take that, and decorate the function"
 )
 REGISTER: Final = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
 
@@ -90,30 +104,10 @@ def refuse_function(value: object, *, shown: str = "") -> NoReturn:
 def refusal_of(cls: type) -> Callable[[object], NoReturn] | None:
     """Return what refuses instances that are made for one visitor, or by a framework; None for other classes."""
     if belongs_to_visitor(cls):
-        return _refuse_request if is_request(cls) else _refuse_of_one_visitor
-    return _refuse_of_framework if not _OF_FRAMEWORKS.isdisjoint(map(path_of, cls.__mro__)) else None
+        return partial(_refuse_by_kind, REQUEST if is_request(cls) else OF_ONE_VISITOR)
+    is_of_framework = not _OF_FRAMEWORKS.isdisjoint(map(path_of, cls.__mro__))
+    return partial(_refuse_by_kind, OF_FRAMEWORK) if is_of_framework else None
 
 
-def _refuse_of_framework(value: object) -> NoReturn:
-    advice = (
-        "it is made anew for each use, and does not say what the value depends on: let a function outside the class "
-        "take that, and decorate the function"
-    )
-    raise KeyTypeError(value, advice)
-
-
-def _refuse_request(value: object) -> NoReturn:
-    advice = (
-        "it is another one at each call. Views are not for this decorator: let a function take what the value depends "
-        "on, such as request.user.pk, decorate that, and call it in the view; or cache the whole response with "
-        "Django's cache_page()"
-    )
-    raise KeyTypeError(value, advice)
-
-
-def _refuse_of_one_visitor(value: object) -> NoReturn:
-    advice = (
-        "it belongs to one visitor. Let a function outside of it take what the value depends on, such as "
-        "request.user.pk, and decorate that"
-    )
+def _refuse_by_kind(advice: str, value: object) -> NoReturn:
     raise KeyTypeError(value, advice)
