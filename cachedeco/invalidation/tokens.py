@@ -56,6 +56,6 @@ def mint(
     # What `add` finds and no read does is of a compressor, say, or of keys to sign with, that the cache had before. It
     # would keep the calls from being stored until it ends, and the function's own token has no end.
     unreadable = [item for item in fresh if item[0] not in found]
-    is_there = unreadable and not added.has_failed
-    stored = zip(unreadable, store.set_each(unreadable) if is_there else [False] * len(unreadable), strict=True)
-    return tokens | found | {item[0]: None for item, is_stored in stored if not is_stored}, False
+    stored = store.set_each(unreadable) if unreadable and not added.has_failed else [False] * len(unreadable)
+    lost = [key for (key, _, _), is_stored in zip(unreadable, stored, strict=True) if not is_stored]
+    return tokens | found | dict.fromkeys(lost), False
