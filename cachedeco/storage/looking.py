@@ -23,22 +23,25 @@ class LookingStore(Store):
 
     def read(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """Return the values, in the order of the keys; None if the cache failed, or the breaker is open."""
-        return self._look(lambda: self._check_reach(keys, connection(self.alias).read(keys)))
+        return self._look(keys, lambda: connection(self.alias).read(keys))
 
     def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None] | None:
         """Do as `read()`, for chunks of keys."""
-        return self._look(lambda: self._check_reach([*chain(*chunks)], connection(self.alias).read_chunks(chunks)))
+        return self._look([*chain(*chunks)], lambda: connection(self.alias).read_chunks(chunks))
 
-    def _look(self, read: Callable[[], list[bytes | None]]) -> list[bytes | None] | None:
+    def _look(self, keys: Sequence[str], read: Callable[[], list[bytes | None]]) -> list[bytes | None] | None:
         breaker = breakers.get(self.alias)
         if breaker is not None and breaker.retry_at is not None and not breaker.would_probe():
             return None
         try:
-            return read()
+            return self._check_reach(keys, read())
         except Exception as error:  # noqa: BLE001 -- any failure of the cache
             self.pass_on(error)
-            self.failures.append(error)
-            return None
+            return self.read_decodable(keys, error)
+
+    def record_failed_read(self, keys: Sequence[str], error: Exception) -> None:
+        """Note the error."""
+        self.emit_failure("", keys[0], error)
 
     def _check_reach(self, keys: Sequence[str], values: list[bytes | None]) -> list[bytes | None]:
         """Return the values; raise if a server is unreachable, of which our own backends read all as missing."""

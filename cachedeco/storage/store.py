@@ -8,6 +8,7 @@ exception. While the circuit breaker is open nothing is sent, and the method ret
 import re
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import ceil
 from os import urandom
 from typing import Any, Final, TypeVar
@@ -44,6 +45,8 @@ MOST_AT_ONCE_ON_LOOP: Final = 4
 # Parameters in one query: SQLite before 3.32 takes 999, and a list on Oracle 1000.
 MOST_KEYS_IN_DATABASE: Final = 999
 PROBE_SECONDS: Final = 60
+# What is read of a value that can't be decoded: neither an entry nor a token.
+UNDECODABLE: Final = b""
 # So many random keys lie in one slot of a cluster once in 200 million times.
 KEYS_OF_CLUSTER: Final = 3
 OF_A_CLUSTER: Final = (
@@ -71,12 +74,14 @@ class Store:
         breaker = breakers.get(self.alias) if breakers else None  # nearly always empty: each hit runs this
         if breaker is not None and not breaker.allows_request(self.probe):
             return None
+        values: list[bytes | None] | None
         try:
             values = connection(self.alias).read(keys)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
-            self.record_failed_read(keys, error)
-            return None
+            values = self.read_decodable(keys, error)
+            if values is None:
+                return None
         # An empty result is no success: pymemcache's HashClient returns it for an unreachable server, too.
         if breaker is not None and any(value is not None for value in values):
             breaker.record_success()
@@ -92,14 +97,39 @@ class Store:
         """`read()` for chunks of keys, each of which one command takes; None if one failed."""
         if self._breaker_refuses():
             return None
+        values: list[bytes | None] | None
         try:
             values = connection(self.alias).read_chunks(chunks)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
-            self.record_failed_read(chunks[0], error)
-            return None
+            values = self.read_decodable([*chain(*chunks)], error)
+            if values is None:
+                return None
         if any(value is not None for value in values):  # as for one command
             self._record_success()
+        return values
+
+    def read_decodable(self, keys: Sequence[str], error: Exception) -> list[bytes | None] | None:
+        """
+        Return the values of a read that has raised an error, each by a command of its own; None if the cache failed.
+
+        Most caches decode what they return, and raise where one of the values can't be: a serializer, or a compressor,
+        was changed. Such a value is `UNDECODABLE` here: a miss, which is written over. All others are there.
+        """
+        if not _may_be_decoding(error):
+            self.record_failed_read(keys, error)
+            return None
+        self.emit_failure("Reading failed", keys[0], error)
+        values: list[bytes | None] = []
+        for key in keys:
+            try:
+                values += connection(self.alias).read([key])
+            except Exception as of_key:  # noqa: BLE001 -- any failure of the cache is an event
+                self.pass_on(of_key)
+                if not _may_be_decoding(of_key):
+                    self.record_failed_read([key], of_key)
+                    return None
+                values.append(UNDECODABLE)
         return values
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes] | None:
@@ -371,6 +401,11 @@ def servers_of(entry: Mapping[str, Any]) -> list[str]:
 def _parts(several: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     """Return a sequence in parts of a size, the last one perhaps smaller."""
     return (several[start : start + most] for start in range(0, len(several), most))
+
+
+def _may_be_decoding(error: Exception) -> bool:
+    """Tell whether a read may have raised an error for one of the values, though the cache is well."""
+    return not is_outage(error, reading=True) and not isinstance(error, NonsenseReadError)
 
 
 def _nothing_of(items: Sequence[Item], error: Exception) -> Acknowledged:

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from cachedeco import cached_query, cached_query_many, gather
+from cachedeco.storage.store import MOST_KEYS_IN_DATABASE
 from cachedeco.testing import capture_events
 from tests.conftest import CacheConfig, UseCaches
 from tests.support.backends import Kind
+from tests.support.faults import faulty
+from tests.support.stored import stored
 
 # As CBORDecodeError of cbor2: of a package that nothing here knows.
 Unreadable = type("Unreadable", (Exception,), {"__module__": "elsewhere"})
@@ -117,6 +120,63 @@ def test_unreadable_value_is_a_miss_and_an_event(
         assert expected == act()
 
     assert error in {type(event.error) for event in events if event.kind == "error"}
+
+
+@pytest.mark.parametrize("call", ["one", "async", "many", "gathered"])
+@pytest.mark.parametrize("case", CASES)
+def test_unreadable_value_is_written_over(
+    use_caches: UseCaches, cache_config: CacheConfig, case: str, call: str
+) -> None:
+    """The first call stores the value, and its tokens, anew: the second one is a hit, without an event of a failure."""
+    (kind, options, _), (act, expected) = CASES[case], CALLS[call]
+    before = cache_config(kind)
+    use_caches(default=before)
+    act()
+    use_caches(default={**before, "OPTIONS": before["OPTIONS"] | options})
+    act()
+
+    with capture_events() as events:
+        assert expected == act()
+
+    assert {"hit"} == {event.kind for event in events}
+
+
+@pytest.mark.parametrize("number", [3, MOST_KEYS_IN_DATABASE], ids=["one command", "chunks"])
+@pytest.mark.parametrize("case", CASES)
+def test_values_beside_an_unreadable_one_are_served(
+    use_caches: UseCaches, cache_config: CacheConfig, case: str, number: int
+) -> None:
+    """One value that can't be decoded, of one id, is computed, with its reason; those of the other ids are hits."""
+    kind, options, _ = CASES[case]
+    before, numbers = cache_config(kind), list(range(number))
+    after = {**before, "OPTIONS": before["OPTIONS"] | options}
+    use_caches(default=after)
+    doubles(numbers)
+    use_caches(default=before)
+    stored().set(doubles.keys_for(numbers)[2], b"of another serializer")
+    use_caches(default=after)
+    explained = doubles.explain(numbers)
+
+    with capture_events() as events:
+        assert {each: each * 2 for each in numbers} == doubles(numbers)
+
+    kinds = [event.kind for event in events]
+    assert ["unreadable"] == [event.reason for event in events if event.kind == "miss"]
+    assert (1, number - 1) == (kinds.count("error"), kinds.count("hit"))
+    assert "unreadable" in str(explained)
+
+
+@pytest.mark.usefixtures("faulty_backend")
+def test_outage_behind_an_unreadable_value_is_a_read_that_failed() -> None:
+    """A server that is lost while the values are read one by one is counted as an outage."""
+    double(4)
+    lost, unreadable = faulty("get_many", raises=TimeoutError()), faulty("get_many", raises=ValueError(), times=1)
+
+    with lost, unreadable, capture_events() as events:
+        assert 8 == double(4)
+
+    assert [ValueError, TimeoutError] == [type(event.error) for event in events if event.kind == "error"]
+    assert "cache not read" in [event.reason for event in events]
 
 
 @pytest.mark.parametrize("call", CALLS)
