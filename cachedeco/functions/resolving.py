@@ -65,7 +65,7 @@ def resolve(plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings) 
     dependencies = plan.dependencies
     if options["depends_on"] is UNSET:
         by_default = [each for each in settings.DEPENDS_ON if each != AUTO]
-        dependencies = dependencies_of(plan.keyed, by_default)
+        dependencies = dependencies_of(plan.keyed, by_default, "CACHEDECO['DEPENDS_ON']")
     declared = frozenset(table_of(dependency.resolve()[0]) for dependency in dependencies)
     policy = _policy_of(plan, options, settings, store, declared)
     keyspace = store.keyspace

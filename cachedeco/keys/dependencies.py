@@ -71,16 +71,16 @@ class Dependency:
         ValueError: The template is malformed.
     """
 
-    def __init__(self, keyed: KeyedFunction, item: object) -> None:
-        """Check what can be checked before all models are loaded."""
+    def __init__(self, keyed: KeyedFunction, item: object, origin: str) -> None:
+        """Check what can be checked before all models are loaded; *origin* names where it is given, in errors."""
         self.reference: ModelReference
         self.field: str | None = None
         self.pieces: Pieces = ()
         self.option = ""  #: as it is written, for error messages
-        self._label = f"depends_on= of {keyed.name}()"
+        self._origin = origin
         if isinstance(item, tuple) and not isinstance(item, Rows):
             msg = (
-                f"{self._label} has the tuple {repr_of(item)}; it takes a model, 'app_label.Model', or "
+                f"{self._origin} has the tuple {repr_of(item)}; it takes a model, 'app_label.Model', or "
                 f"{_rows_for(keyed, item)}."
             )
             raise TypeError(msg)
@@ -108,7 +108,7 @@ class Dependency:
             if field is not None and apps.models_ready:
                 check_canonical(field)
         except TypeError as error:
-            msg = f"{self._label}: {error}"
+            msg = f"{self._origin}: {error}"
             raise TypeError(msg) from error
         return model, field
 
@@ -152,9 +152,11 @@ class Dependency:
         return " + ".join(texts) or "''"
 
 
-def dependencies_of(keyed: KeyedFunction, depends_on: Sequence[DependsOn]) -> list[Dependency]:
+def dependencies_of(keyed: KeyedFunction, depends_on: Sequence[DependsOn], origin: str = "") -> list[Dependency]:
     """
     Return the dependencies of a function, for the namespaces of its `KeyPlan`.
+
+    *origin* names the setting that gives them, in errors; else it is the function's *depends_on*.
 
     Raises:
         TypeError, ValueError: As for `Dependency`, or *depends_on* is no sequence.
@@ -167,10 +169,11 @@ def dependencies_of(keyed: KeyedFunction, depends_on: Sequence[DependsOn]) -> li
         none = "; () is none of them" if depends_on is None else ""
         msg = f"depends_on={given} for {keyed.name}(); it takes a list{taken}{none}."
         raise TypeError(msg)
+    origin = origin or f"depends_on= of {keyed.name}()"
     if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
-        msg = f"{keyed.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app watches what is written."
+        msg = f"{origin} needs the app, which watches what is written: add 'cachedeco' to INSTALLED_APPS."
         raise ImproperlyConfigured(msg)
-    return [Dependency(keyed, item) for item in depends_on if item != AUTO]
+    return [Dependency(keyed, item, origin) for item in depends_on if item != AUTO]
 
 
 def model_of_item(item: ModelReference) -> type[Model]:

@@ -58,7 +58,7 @@ MISTAKES = {
         "@cached_query(depends_on=[ClubClass])\ndef classes(club_id): ...",
         "",
         "decoration",
-        r"classes\(\) has depends_on=: add 'cachedeco' to INSTALLED_APPS",
+        r"classes\(\) needs the app, which watches what is written: add 'cachedeco' to INSTALLED_APPS",
         {"INSTALLED_APPS": WITHOUT_APP},
     ),
     "a setting is misspelt": Mistake(

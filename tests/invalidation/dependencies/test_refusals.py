@@ -126,6 +126,36 @@ def test_app_that_is_not_installed_is_missed(settings: Any) -> None:
         decorated([Squad])
 
 
+@pytest.mark.parametrize("item", ["AUTO", "Squad", "tests.Nothing", 1], ids=repr)
+def test_item_of_the_setting_is_refused_in_its_name(settings: Any, item: object) -> None:
+    """A function that names nothing itself is not at fault: the error names the setting, and not its depends_on."""
+    settings.CACHEDECO = {"DEPENDS_ON": [AUTO, item]}
+
+    with pytest.raises(TypeError, match=r"^CACHEDECO\['DEPENDS_ON'\]: ") as caught:
+        cached_query(60, name="tests.dependencies.by_setting")(lambda: 1)()
+
+    assert "depends_on=" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("by_setting", "given", "expected"),
+    [
+        ([Squad], {}, "CACHEDECO['DEPENDS_ON'] needs the app"),
+        ([], {"depends_on": [Squad]}, "depends_on= of tests.dependencies.without_app() needs the app"),
+    ],
+    ids=["setting", "function"],
+)
+def test_app_is_missed_by_what_needs_it(
+    settings: Any, by_setting: list[Any], given: dict[str, Any], expected: str
+) -> None:
+    """The error names the setting, or the function."""
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "cachedeco"]
+    settings.CACHEDECO = {"DEPENDS_ON": by_setting}
+
+    with pytest.raises(ImproperlyConfigured, match=re.escape(expected)):
+        cached_query(60, name="tests.dependencies.without_app", **given)(lambda: 1)()
+
+
 def test_nothing_to_depend_on_needs_no_app(settings: Any) -> None:
     """Without depends_on, the library works without being installed."""
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "cachedeco"]
