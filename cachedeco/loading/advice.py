@@ -14,6 +14,10 @@ UNREAD: Final = (
     " often than it is called. Let it depend on less, by models or rows() instead of AUTO, or by a narrower namespace;"
     " or say depends_on=() if its value may be old for its timeout"
 )
+NEVER_STORED: Final = (
+    "Values are not stored where {}. Say depends_on=() if they may be old for their timeout, or name models whose "
+    "writes are seen"
+)
 
 
 class Advice:
@@ -31,6 +35,10 @@ class Advice:
         """Tell a reason, once."""
         if self.is_first(reason):
             self._tell(reason)
+
+    def give_never_stored(self, problem: str) -> None:
+        """Tell once that no value is stored: by the settings, or by the statements that the function runs."""
+        self.give(NEVER_STORED.format(problem))
 
     def is_first(self, reason: str) -> bool:
         """Tell whether a reason is given for the first time. Few reasons: they are kept."""

@@ -58,7 +58,9 @@ def _why_none(policy: CachePolicy) -> str:
     # Of these tables no write would end an entry.
     ignored = policy.declared & tables().ignored if policy.declared else frozenset()
     if ignored:
-        return UNWATCHED_TABLE.format(min(ignored))
+        reason = UNWATCHED_TABLE.format(min(ignored))
+        policy.advice.give_never_stored(reason)
+        return reason
     if policy.tables is not None and transactions.any_in_test() and not is_isolated():
         return UNISOLATED_TEST
     return OLD_SNAPSHOT if transactions.snapshot_may_be_old() else ""

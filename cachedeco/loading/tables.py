@@ -53,6 +53,9 @@ def end_reading(
         computation.problems.append(f"it writes the table {name}, which it depends on")
     if not tables.learn(reads.read):
         computation.problems.append(TOO_MANY)
+        reads.lasting.append(TOO_MANY)
+    for problem in reads.lasting:
+        policy.advice.give_never_stored(problem)
     if not (tables.names or tables.declared or computation.tokens or computation.problems):
         policy.advice.give(NOTHING_READ)
 

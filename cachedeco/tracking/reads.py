@@ -53,7 +53,7 @@ NOTHING_NEW: Final = Noted()
 class TableReads:
     """The tables that one computation reads and writes."""
 
-    __slots__ = ("_covered", "_new", "_noted", "known", "read", "store", "written")
+    __slots__ = ("_covered", "_new", "_noted", "known", "lasting", "read", "store", "written")
 
     def __init__(self, store: Store, known: KnownTables | None, covered: frozenset[str] = frozenset()) -> None:
         """
@@ -71,6 +71,7 @@ class TableReads:
         self.known = known
         self._covered = covered
         self._new: dict[str, None] = {}  # those whose tokens are read here
+        self.lasting: list[str] = []  #: why results of such statements are never stored
         self.read: set[str] = set()
         self.written: set[str] = set()
         self._noted: dict[tuple[int, str], StatementEffect] = {}  # kept, so that no other effect gets its id
@@ -103,6 +104,7 @@ class TableReads:
                 )
             elif lag:
                 ends = min(time() + lag, ends)
+        self.lasting += problems
         noted = self._note_tables(read, connection)
         return Noted(noted.tokens, (*problems, *noted.problems), ends)
 

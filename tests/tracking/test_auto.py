@@ -754,7 +754,8 @@ def test_read_of_a_table_without_a_model_is_not_stored() -> None:
         cached = auto(lambda: answer_to("SELECT count(*) FROM odd_table"))
         with heard("unstored", "advice") as events:
             cached()
-        assert ("odd_table" in events[0].reason, 1) == (True, len(events))  # nor is it told that it has read nothing
+        assert ["advice", "unstored"] == [event.kind for event in events]  # nor is it told that it has read nothing
+        assert all("odd_table" in event.reason for event in events)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE odd_table")
@@ -794,6 +795,44 @@ def test_declared_table_that_is_ignored_keeps_a_value_from_being_stored(settings
     settings.CACHEDECO = {"IGNORED_TABLES": ["tests.Member"]}
 
     assert "tests_member" in reasons(auto(plain, depends_on=[Member]))[0]
+
+
+# What is never stored by the settings, or by the statements that it runs.
+NEVER_STORED: dict[str, tuple[Callable[[], Any], list[Any], dict[str, Any]]] = {
+    "an ignored table": (plain, [AUTO], {"IGNORED_TABLES": ["tests.Member"]}),
+    "an ignored table that is named": (plain, [Member], {"IGNORED_TABLES": ["tests.Member"]}),
+    "an unknown function": (in_function_of_the_database, [AUTO], {}),
+}
+
+
+@pytest.mark.parametrize("case", NEVER_STORED)
+def test_function_whose_values_are_never_stored_is_a_warning_once(
+    settings: Settings, caplog: pytest.LogCaptureFixture, case: str
+) -> None:
+    """Who looks at the log alone learns that the decorator does nothing, and what to do."""
+    function, depends_on, settings.CACHEDECO = NEVER_STORED[case]
+    cached = auto(function, depends_on=depends_on)
+
+    for _ in range(3):
+        cached()
+
+    [line] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert "(): Values are not stored where it " in line
+    assert "Say depends_on=()" in line
+
+
+def test_value_that_the_next_call_stores_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """What a function writes at its first call alone is a reason of that call."""
+
+    def getting() -> Any:
+        return Club.objects.get_or_create(name="only")[0]
+
+    cached = auto(getting)
+    with heard("unstored") as events:
+        cached()
+    cached()
+
+    assert (1, True, []) == (len(events), is_kept(cached), [each for each in caplog.records if each.levelno > 20])
 
 
 def test_given_value_is_not_stored_before_any_table_is_known() -> None:
