@@ -20,6 +20,7 @@ RedisCommand = Callable[[Any], T]  # what is done with a connection of redis-py'
 Part = bytes | str | int | float  # of a command
 #: What redis-py's parsers raise for bytes that are no answer, beside its own InvalidResponse.
 UNPARSED: Final = (ValueError, TypeError)
+_NUMBERS: Final = (int, float)
 Idle = deque[tuple[Any, float]]  # connections, and since when they are idle
 
 
@@ -38,13 +39,17 @@ class RedisConnections:
 
             seconds: Seconds to keep an idle connection.
         """
+        from redis.connection import HiredisRespSerializer
         from redis.exceptions import ConnectionError as Lost
+        from redis.utils import HIREDIS_AVAILABLE
 
         self._choose_pool = choose_pool
         self._most = most
         self._seconds = seconds
         self._idle: defaultdict[Any, Idle] = defaultdict(deque)
         self._lost = Lost
+        # Of connections, beside those of the pool.
+        self._arguments = {"command_packer": _TextPacker(HiredisRespSerializer())} if HIREDIS_AVAILABLE else {}
 
     def run(self, command: RedisCommand[T], *, writes: bool, is_first: bool = True) -> T:
         """
@@ -56,7 +61,7 @@ class RedisConnections:
         pool = self._choose_pool(write=writes)
         idle = self._idle[pool]
         kept = self._take(idle, checked=writes) if is_first else None
-        connection = kept or pool.connection_class(**pool.connection_kwargs)
+        connection = kept or pool.connection_class(**self._arguments | pool.connection_kwargs)
         try:
             result = command(connection)
         except BaseException as error:
@@ -104,9 +109,25 @@ class RedisConnections:
         return None
 
 
+class _TextPacker:
+    """
+    Packs commands by hiredis, which gets no number, not even of what redis-py sends when it connects.
+
+    hiredis 3.5 turns a number into text without asking whether that succeeds: where a signal's handler raises in it,
+    the process ends with a segmentation fault.
+    """
+
+    def __init__(self, packer: Any) -> None:
+        """Pack by redis-py's packer for hiredis."""
+        self._packer = packer
+
+    def pack(self, *arguments: Any) -> Any:
+        """Return the parts of a packed command."""
+        return self._packer.pack(*[str(each) if type(each) in _NUMBERS else each for each in arguments])
+
+
 def ask(*arguments: Any) -> RedisCommand[Any]:
     """Return what sends one command, and returns its answer: see `answer_of()`."""
-    arguments = _without_numbers(arguments)
 
     def command(connection: Any) -> Any:
         connection.send_command(*arguments)
@@ -121,9 +142,8 @@ def ask_many(keys: Sequence[Any]) -> RedisCommand[Any]:
     return lambda connection: values_in(command(connection), len(keys))
 
 
-def ask_each(commands: Iterable[Sequence[Any]]) -> RedisCommand[list[Any]]:
+def ask_each(commands: Sequence[Sequence[Any]]) -> RedisCommand[list[Any]]:
     """Return what sends several commands at once, and then returns all answers."""
-    commands = list(map(_without_numbers, commands))
     return lambda connection: answers_to(connection.pack_commands(commands), len(commands), connection)
 
 
@@ -140,12 +160,6 @@ def pack(parts: Sequence[Part]) -> bytes:
         data = part if isinstance(part, bytes) else str(part).encode()
         lines += b"$%d" % len(data), data
     return b"\r\n".join([*lines, b""])
-
-
-def _without_numbers(arguments: Sequence[Any]) -> tuple[Any, ...]:
-    # hiredis 3.5 turns a number into text without asking whether that succeeds: where a signal's handler raises in it,
-    # the process ends with a segmentation fault.
-    return tuple(str(each) if isinstance(each, int | float) else each for each in arguments)
 
 
 def answer_of(connection: Any) -> Any:

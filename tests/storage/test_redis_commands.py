@@ -1,44 +1,40 @@
-"""What is given to redis-py to send."""
+"""What hiredis is given to pack."""
 
+from types import SimpleNamespace
 from typing import Any
 
-from cachedeco.storage.redis_connections import ask, ask_each
+import pytest
+from django.core.cache.backends.redis import RedisCacheClient
+
+from cachedeco.storage.redis_connections import RedisConnections, ask, ask_each, pack
+from tests.support.servers import Redis
 
 
-class Recording:
-    """A connection that keeps what it is given."""
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Give the commands that hiredis packs, which is not installed everywhere."""
+    commands: list[tuple[Any, ...]] = []
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.given: list[tuple[Any, ...]] = []
+    def pack_command(command: tuple[Any, ...]) -> bytes:
+        commands.append(command)
+        return pack(command)
 
-    def send_command(self, *arguments: Any) -> None:
-        """Keep one command."""
-        self.given.append(arguments)
-
-    def pack_commands(self, commands: list[tuple[Any, ...]]) -> list[bytes]:
-        """Keep some."""
-        self.given += commands
-        return []
-
-    def send_packed_command(self, packed: list[bytes]) -> None:
-        """Send nothing."""
-
-    def read_response(self, **_: Any) -> bytes:
-        """Answer."""
-        return b"OK"
+    monkeypatch.setattr("redis.utils.HIREDIS_AVAILABLE", True)
+    monkeypatch.setattr("redis.connection.hiredis", SimpleNamespace(pack_command=pack_command), raising=False)
+    return commands
 
 
-def test_numbers_are_sent_as_text() -> None:
-    """In hiredis an exception of a signal's handler, raised while a number becomes text, ends the process."""
-    connection = Recording()
+def test_hiredis_packs_no_numbers(packed: list[tuple[Any, ...]], redis_server: Redis) -> None:
+    """In it an exception of a signal's handler, raised while a number becomes text, ends the process."""
+    address, _, _ = redis_server.location.rpartition("/")
+    client = RedisCacheClient([f"{address}/3"], protocol=3)
+    connections = RedisConnections(client._get_connection_pool)
 
-    ask("SET", "key", 7, "EX", 60)(connection)
-    ask_each([("INCRBY", "key", 2), ("SET", "other", b"value", "PX", 1.5)])(connection)
+    set_answer = connections.run(ask("SET", "number", 7, "EX", 60), writes=True)
+    answers = connections.run(ask_each([("INCRBY", "number", 2), ("SETRANGE", "number", 0, b"8")]), writes=True)
+    connections.clear()
 
-    expected = [
-        ("SET", "key", "7", "EX", "60"),
-        ("INCRBY", "key", "2"),
-        ("SET", "other", b"value", "PX", "1.5"),
-    ]
-    assert expected == connection.given
+    assert (b"OK", [9, 1]) == (set_answer, answers)
+    # What redis-py sends when it connects, too.
+    assert {b"HELLO", b"SELECT", b"SET", b"INCRBY", b"SETRANGE"} <= {command[0] for command in packed}
+    assert {bytes, str} == {type(each) for command in packed for each in command}
