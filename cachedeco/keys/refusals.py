@@ -26,6 +26,14 @@ OF_FRAMEWORK: Final = (
     "it is made anew for each use, and does not say what the value depends on: let a function outside the class "
     "take that, and decorate the function"
 )
+OF_MANAGER: Final = (
+    "a cached method that is called on the manager of a model says ignore=('self',), and any other one is a function "
+    "outside the class"
+)
+OF_SOME_ROWS: Final = (
+    "a cached method that ignores 'self' is called on all rows of a model, as Club.objects has them, and on no part of "
+    "them: let a function outside the class take the filter's value"
+)
 REGISTER: Final = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
 
 _WEAK: Final = (weakref.ref, *weakref.ProxyTypes)
@@ -77,18 +85,15 @@ def refuse(value: object) -> NoReturn:
     raise KeyTypeError(value, f"register its type {name} {REGISTER}")
 
 
-def refuse_query(value: object) -> NoReturn:
+def refuse_query(value: object, of_method: str = OF_MANAGER) -> NoReturn:
     """
-    Refuse what selects rows.
+    Refuse what selects rows; *of_method* says what its cached method can do.
 
     Raises:
         KeyTypeError: Always.
     """
-    advice = (
-        "pass what selects the rows (ids, a filter's value), as the rows themselves may change under the key; instead "
-        "of a method of a manager or QuerySet, decorate a function outside the class"
-    )
-    raise KeyTypeError(value, advice, shown=f"a {type(value).__name__}")
+    advice = "pass what selects the rows (ids, a filter's value), as the rows themselves may change under the key; "
+    raise KeyTypeError(value, advice + of_method, shown=f"a {type(value).__name__}")
 
 
 def refuse_function(value: object, *, shown: str = "") -> NoReturn:

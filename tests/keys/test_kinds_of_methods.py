@@ -149,6 +149,24 @@ def test_managers_of_one_class_have_entries_of_their_own() -> None:
         assert ["North all default", "North others default", "South all default", "North all other"] == values
 
 
+class Unsaid(models.Manager[Club]):
+    """A manager with a cached method that does not say of what it is one."""
+
+    @cached_query
+    def number(self) -> int:
+        """Return how many rows there are."""
+        return self.count()
+
+
+def test_manager_that_is_not_ignored_is_told_that_it_can_be() -> None:
+    """The method of a manager stays where it is: two words make a key of its model."""
+    manager = Unsaid()
+    manager.model = Club
+
+    with pytest.raises(TypeError, match=r"self of .*number\(\).*the manager of a model says ignore=\('self',\)"):
+        manager.number()
+
+
 class ClubQuery(models.QuerySet[Club]):
     """A QuerySet with a cached method."""
 
@@ -176,8 +194,11 @@ class ClubQuery(models.QuerySet[Club]):
 )
 def test_some_rows_as_self_are_refused(rows: Any) -> None:
     """What a QuerySet or the manager of a relation selects is in no key: one club's classes would be another one's."""
-    with pytest.raises(TypeError, match=r"self of .*names\(\).*what selects the rows \(ids, a filter's value\)"):
+    with pytest.raises(
+        TypeError, match=r"self of .*names\(\).*what selects the rows \(ids, a filter's value\)"
+    ) as caught:
         rows.names() if isinstance(rows, models.QuerySet) else ClubQuery.names(rows)
+    assert "says ignore=('self',)" not in str(caught.value)
 
 
 def test_all_rows_as_self_are_told_by_model_and_database() -> None:
