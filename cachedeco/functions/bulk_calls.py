@@ -16,8 +16,8 @@ from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import BaseCall, SyncCall
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import remember_kinds
-from cachedeco.functions.work import Work
-from cachedeco.loading.effects import Flow, arun, run, unwrap
+from cachedeco.functions.work import Work, flow_of
+from cachedeco.loading.effects import arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load, misses_of
 from cachedeco.loading.materializing import Values, materialize
@@ -168,21 +168,17 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         return self._serving()._serve(self._bulk_arguments)
 
     def _refresh_work(self) -> Work:
-        """Return the flow that computes and stores; it invalidates ids that it can't store: their entries are old."""
+        """Return what computes and stores; it invalidates ids that it can't store: their entries are old."""
         call = self._bulk_arguments
         try:
             admitted = admit_many(self._spec, call)
         except BypassError as bypass:
             flow = bypass_flow(self._spec.name, bypass.reason, call.ids, self._invalidate_if_possible)
-            return Work(present_values(flow, call.ids), self._serving()._computation(call))
-        load = Load(
-            admitted.policy,
-            misses_of(admitted.tokens(), admitted.bypassed),
-            takes_ids=True,
-            arguments=(call.args, call.kwargs),
-        )
-        remember_kinds(self._spec, self._calls)
-        flow = refresh_flow(load, admitted.invalidate)
+        else:
+            remember_kinds(self._spec, self._calls)
+            misses = misses_of(admitted.tokens(), admitted.bypassed)
+            load = Load(admitted.policy, misses, takes_ids=True, arguments=(call.args, call.kwargs))
+            flow = refresh_flow(load, admitted.invalidate)
         return Work(present_values(flow, call.ids), self._serving()._computation(call))
 
 
@@ -203,16 +199,6 @@ class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V
         served = self._serve()
         return cast("dict[K, V]", run(*served)) if type(served) is Work else served
 
-    @alters_data
-    def refresh(self) -> dict[K, V]:
-        """Compute now for all the ids, store, and return the values. Otherwise as `CachedQuery.refresh()`."""
-        return cast("dict[K, V]", run(*self._refresh_work()))
-
-    @alters_data
-    async def arefresh(self) -> dict[K, V]:
-        """Do as `refresh()`, from async code."""
-        return await sync_to_async(self.refresh)()
-
 
 @markcoroutinefunction  # each call looks like an async function
 class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], WithoutRefresh, Generic[K, V]):
@@ -231,11 +217,8 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], WithoutR
     @alters_data
     async def arefresh(self) -> dict[K, V]:
         """Compute now for all the ids, store, and return the values, even if some are stored."""
-        return await arun(self._refresh_in_thread(), self._compute)
+        return await arun(flow_of(self._refresh_work), self._compute)
 
     def _compute(self, ids: list[Any]) -> Any:
         # Not sooner: the ids may come from a database, and are read in the thread in which a flow runs.
         return self._serving()._computation(self._bulk_arguments)(ids)
-
-    def _refresh_in_thread(self) -> Flow[dict[K, V]]:
-        return (yield from self._refresh_work().flow)

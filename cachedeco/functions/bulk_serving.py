@@ -13,7 +13,7 @@ from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments, Bulk
 from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.repeating import RepeatMany
-from cachedeco.functions.work import Work
+from cachedeco.functions.work import Work, flow_of
 from cachedeco.loading.effects import Err, Flow, Ok
 from cachedeco.loading.found import Found
 from cachedeco.loading.load import Load, misses_of
@@ -109,12 +109,7 @@ class BulkServing(CachedFunction[P, U], Generic[P, K, V, U]):
 
     def _serve_later(self, call: BulkArguments, admitted: AdmittedCall, look_up: Callable[[], Sequence[Found]]) -> Work:
         """Return the work that ends a look-up in the thread in which a flow runs, and serves what it finds."""
-
-        def flow() -> Flow[dict[K, V]]:
-            served = self._serve_found(call, admitted, look_up())
-            return (yield from served.flow) if type(served) is Work else Ok(served)
-
-        return Work(flow(), self._computation(call))
+        return Work(flow_of(lambda: self._serve_found(call, admitted, look_up())), self._computation(call))
 
     def _bypass(self, call: BulkArguments, reason: str) -> Work:
         """Return the work of a call that bypasses the cache, or has no ids."""

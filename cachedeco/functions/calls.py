@@ -13,10 +13,10 @@ from cachedeco.functions.bypassing import BypassError, bypass_without_key
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import look_at_calls, remember_kinds
 from cachedeco.functions.single_serving import SingleServing
-from cachedeco.functions.work import Work
+from cachedeco.functions.work import Work, flow_of
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
-from cachedeco.loading.effects import Flow, arun, run, unwrap
+from cachedeco.loading.effects import arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.materializing import materialize
@@ -71,7 +71,21 @@ def _invalidation_of(policy: CachePolicy, keys: Sequence[str]) -> Callable[[Sequ
 
 
 class SyncCall(Generic[R_co]):
-    """The mark of a call of a sync function: `gather()` takes it."""
+    """What only calls of sync functions have; `gather()` takes these."""
+
+    if TYPE_CHECKING:
+
+        def _refresh_work(self) -> Work: ...
+
+    @alters_data
+    def refresh(self) -> R_co:
+        """Compute now, store, and return the value, even if one is stored. Otherwise as the verb of the function."""
+        return cast("R_co", run(*self._refresh_work()))
+
+    @alters_data
+    async def arefresh(self) -> R_co:
+        """Do as `refresh()`, from async code."""
+        return await sync_to_async(self.refresh)()
 
 
 class BaseCall(Generic[U, R_co]):
@@ -278,21 +292,18 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
     def _admit(self) -> tuple[CachePolicy, list[str]]:
         return admit(self._spec, self._arguments(), self._kwargs)
 
-    def _refresh_flow(self) -> Flow[V]:
-        """Return the flow that computes and stores; if it can't store, it invalidates the call: its entry is old."""
+    def _refresh_work(self) -> Work:
+        """Return what computes and stores; if it can't store, it invalidates the call: its entry is old."""
         try:
             policy, keys = self._admit()
         except BypassError as bypass:
             flow = bypass_flow(self._spec.name, bypass.reason, after=self._invalidate_if_possible)
-            return only_value(flow)
-        remember_kinds(self._spec, self._calls)
-        arguments = self._spec.arguments_of(self._arguments(), self._kwargs)
-        load = Load(policy, [Miss(None, Found(keys, policy.store.get_many(keys[1:])))], arguments=arguments)
-        return only_value(refresh_flow(load, _invalidation_of(policy, keys)))
-
-    def _computation(self) -> Callable[[], Any]:
-        self._function._check_order(self._args)
-        return self._serving()._computation(self._args, self._kwargs)
+        else:
+            remember_kinds(self._spec, self._calls)
+            arguments = self._spec.arguments_of(self._arguments(), self._kwargs)
+            load = Load(policy, [Miss(None, Found(keys, policy.store.get_many(keys[1:])))], arguments=arguments)
+            flow = refresh_flow(load, _invalidation_of(policy, keys))
+        return Work(only_value(flow), self.uncached)
 
 
 class Call(SingleCall[V, V], SyncCall[V], Generic[V]):
@@ -311,16 +322,6 @@ class Call(SingleCall[V, V], SyncCall[V], Generic[V]):
         """Return the stored value of the call, or compute it and store it."""
         return cast("V", cast("Any", self._function)(*self._args, **self._kwargs))
 
-    @alters_data
-    def refresh(self) -> V:
-        """Compute now, store, and return the value, even if one is stored. Otherwise as the verb of the function."""
-        return run(self._refresh_flow(), self._computation())
-
-    @alters_data
-    async def arefresh(self) -> V:
-        """Do as `refresh()`, from async code."""
-        return await sync_to_async(self.refresh)()
-
 
 @markcoroutinefunction  # each call looks like an async function
 class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], WithoutRefresh, Generic[V]):
@@ -337,8 +338,4 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], WithoutRefresh, Generic[V
     @alters_data
     async def arefresh(self) -> V:
         """Compute now, store, and return the value, even if one is stored."""
-        return await arun(self._refresh_in_thread(), self._computation())
-
-    def _refresh_in_thread(self) -> Flow[V]:
-        """Ask for the tokens in the thread in which a flow runs, and refresh."""
-        return (yield from self._refresh_flow())
+        return await arun(flow_of(self._refresh_work), self.uncached)

@@ -10,8 +10,7 @@ from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.repeating import Repeat
-from cachedeco.functions.work import Work
-from cachedeco.loading.effects import Flow, Ok
+from cachedeco.functions.work import Work, flow_of
 from cachedeco.loading.found import Found, record_found
 from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.lookup import look_up_one
@@ -71,12 +70,8 @@ class SingleServing(CachedFunction[P, U], Generic[P, V, U]):
 
     def _serve_later(self, policy: CachePolicy, look_up: Callable[[], Found], args: Args, kwargs: Kwargs) -> Work:
         """Return the work that ends a look-up in the thread in which a flow runs, and serves what it finds."""
-
-        def flow() -> Flow[V]:
-            served = self._serve_found(policy, look_up(), args, kwargs)
-            return (yield from served.flow) if type(served) is Work else Ok(served)
-
-        return Work(flow(), self._computation(args, kwargs))
+        flow = flow_of(lambda: self._serve_found(policy, look_up(), args, kwargs))
+        return Work(flow, self._computation(args, kwargs))
 
     def _bypass(self, args: Args, kwargs: Kwargs, reason: str) -> Work:
         """Return the work of a call that bypasses the cache."""

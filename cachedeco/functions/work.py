@@ -1,9 +1,11 @@
 """`Work`: what leads to the result of a call that is not stored."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, TypeVar, final
 
-from cachedeco.loading.effects import Flow
+from cachedeco.loading.effects import Flow, Ok
+
+V = TypeVar("V")
 
 
 @final
@@ -17,3 +19,9 @@ class Work(NamedTuple):
 
     flow: Flow[Any]
     compute: Callable[..., Any]
+
+
+def flow_of(serve: Callable[[], V | Work]) -> Flow[V]:
+    """Find out in the thread in which a flow runs what leads to a result, and do it."""
+    served = serve()
+    return (yield from served.flow) if type(served) is Work else Ok(served)
