@@ -426,17 +426,15 @@ def invalidated_in_transaction(keys: Iterable[str]) -> bool:
     return any(key in pending.invalidated for key in keys for pending in here)
 
 
-def pending_values(keys: Iterable[str]) -> dict[str, bytes]:
-    """Return the values that `at_last_commit()` got last for these keys, and that still wait for a commit."""
-    here = _pending_here()
-    found: dict[str, bytes] = {}
-    for key in keys:
-        for pending in here:
-            entries = pending.entries_by_key.get(key, [])
-            while entries and entries[-1].is_dropped:
-                entries.pop()
-            if entries:
-                found[key] = entries[-1].values[key]
+def pending_value(key: str) -> bytes | None:
+    """Return the value that `at_last_commit()` got last for a key, and that still waits for a commit."""
+    found: bytes | None = None
+    for pending in _pending_here():
+        entries = pending.entries_by_key.get(key, [])
+        while entries and entries[-1].is_dropped:
+            entries.pop()
+        if entries:
+            found = entries[-1].values[key]
     return found
 
 

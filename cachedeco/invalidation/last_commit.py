@@ -23,7 +23,7 @@ def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mappin
 
         item: What to deliver.
 
-        values: What `commits.pending_values()` gives in this thread until then.
+        values: What `commits.pending_value()` gives in this thread until then.
 
     Returns:
         False if it can't be delivered: the end of a transaction that the caller manages by hand can't be seen.

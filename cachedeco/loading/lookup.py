@@ -13,12 +13,11 @@ from cachedeco.invalidation import commits, epochs
 from cachedeco.loading import remembering
 from cachedeco.loading.found import CallKeys, Found, Wanted, renew_keys
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reading import commands_for, decode_each, join_names, keys_to_ask, keys_to_ask_each, read_values
+from cachedeco.loading.reading import join_names, keys_to_ask, read_entries, read_values
 from cachedeco.loading.recalling import Recalling, recall, remember
 from cachedeco.loading.remembering import Memory, memory_in_use
 from cachedeco.loading.second_read import resolve
 from cachedeco.runtime.interrupts import Reraised
-from cachedeco.storage import many_caches
 from cachedeco.storage.entries import decode_values, new_tuple
 from cachedeco.tracking import nested_names
 from cachedeco.tracking.collector import innermost
@@ -81,7 +80,7 @@ def find_one(
         return Found(keys)
     is_pending = commits.waiting and not reraised and commits.has_pending()  # nearly always empty, too
     if is_pending:  # this thread finds what its transaction stores at the commit
-        values[0] = commits.pending_values(keys[:1]).get(keys[0], values[0])
+        values[0] = commits.pending_value(keys[0]) or values[0]
     names = b"" if asked is keys else join_names(asked[len(keys) :])
     entry = decode_values(policy.codec, keys[0], values, names, reraised)
     is_fresh = entry is not None and entry.expires > time()
@@ -123,9 +122,7 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str
 
 def _read_entries(wanted: Sequence[Wanted], also: Collection[str] = (), *, serves: bool = False) -> list[Found]:
     """Fetch entries and their tokens by one read of each cache, and by a second one; perhaps to serve them."""
-    asked = keys_to_ask_each(wanted)
-    raw = many_caches.read_caches(commands_for(wanted, asked, also), may_cross=bool(nested_names.names_by_function))
-    results, unresolved = decode_each(wanted, asked, raw, serves=serves)
+    results, unresolved = read_entries(wanted, also, serves=serves)
     return resolve(wanted, results, unresolved, also) if unresolved else results
 
 

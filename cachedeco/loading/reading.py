@@ -75,6 +75,15 @@ def stores_of(wanted: Sequence[Wanted]) -> dict[str, Store]:
 # --- what was read ---
 
 
+def read_entries(
+    wanted: Sequence[Wanted], also: Collection[str] = (), *, serves: bool = False
+) -> tuple[list[Found], list[int]]:
+    """Fetch entries and their tokens by one read of each cache; return what `decode_each()` does."""
+    asked = keys_to_ask_each(wanted)
+    read = many_caches.read_caches(commands_for(wanted, asked, also), may_cross=bool(nested_names.names_by_function))
+    return decode_each(wanted, asked, read, serves=serves)
+
+
 def read_values(store: Store, asked: Sequence[str]) -> list[bytes | None] | None:
     """Read the values of some keys, in their order; None if a cache failed. Names may be of tokens in other caches."""
     if are_in_one_cache(asked):
@@ -101,7 +110,8 @@ def decode_each(
     has_pending = commits.has_pending()
     if has_pending:
         for policy, keys in wanted:
-            raws[policy.store.alias] |= commits.pending_values(keys[:1])
+            if value := commits.pending_value(keys[0]):
+                raws[policy.store.alias][keys[0]] = value
     # What lasts longer is a plain hit, where nothing is around it.
     plain_from = time() if serves and not has_pending and innermost.get() is None else inf
     results: list[Found] = []

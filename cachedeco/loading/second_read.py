@@ -11,7 +11,7 @@ from typing import Any
 
 from cachedeco.invalidation import commits
 from cachedeco.loading.found import Found, Wanted
-from cachedeco.loading.reading import commands_for, decode_each, has_failed, keys_to_ask_each, stores_of
+from cachedeco.loading.reading import has_failed, read_entries, stores_of
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import decode_entry, key_for_models_here, read_nested_names
 from cachedeco.tracking import nested_names
@@ -34,17 +34,10 @@ def resolve(
             keys_here[n] = key
     if keys_here:
         again = [(wanted[n][0], [key, *results[n].keys[1:]]) for n, key in keys_here.items()]
-        for n, found in zip(keys_here, _read_for_models_here(again, also), strict=True):
+        found_here, unresolved = read_entries(again, also)
+        _resolve_nested_tokens(again, found_here, unresolved)
+        for n, found in zip(keys_here, found_here, strict=True):
             results[n] = found._replace(keys=results[n].keys)
-    return results
-
-
-def _read_for_models_here(wanted: Sequence[Wanted], also: Collection[str]) -> list[Found]:
-    """Read the entries of this release."""
-    asked = keys_to_ask_each(wanted)
-    raw = many_caches.read_caches(commands_for(wanted, asked, also), may_cross=bool(nested_names.names_by_function))
-    results, unresolved = decode_each(wanted, asked, raw)
-    _resolve_nested_tokens(wanted, results, unresolved)
     return results
 
 
