@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.functions.admission import admit_many, admit_many_on_loop
+from cachedeco.functions.admission import BypassError, admit_many, admit_many_on_loop
 from cachedeco.functions.base import Args, Kwargs, WithoutRefresh
 from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments
 from cachedeco.functions.bulk_serving import BulkServing
-from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import BaseCall, SyncCall
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import remember_kinds
-from cachedeco.functions.work import Work, flow_of
+from cachedeco.functions.work import Work, flow_of, present_values, without_absent
 from cachedeco.loading.effects import arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load, misses_of
 from cachedeco.loading.materializing import Values, materialize
-from cachedeco.loading.returning import present_values, without_absent
 from cachedeco.loading.tables import look_closely
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
 from cachedeco.runtime.templates import alters_data

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from cachedeco.functions.admission import admit_many, admit_many_on_loop
+from cachedeco.functions.admission import BypassError, admit_many, admit_many_on_loop
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments, BulkSignature
-from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.repeating import RepeatMany
-from cachedeco.functions.work import Work, flow_of
+from cachedeco.functions.work import Work, flow_of, present_values, without_absent
 from cachedeco.loading.effects import Err, Flow, Ok
 from cachedeco.loading.found import Found
 from cachedeco.loading.load import Load, misses_of
 from cachedeco.loading.lookup import recall_or_look_up
+from cachedeco.loading.lookup_on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.materializing import Values
-from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.refreshing import stale_flow
-from cachedeco.loading.returning import present_values, without_absent
 from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.serving import serve_each
 from cachedeco.loading.single_flight import load_flow

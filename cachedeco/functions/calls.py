@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.functions.admission import admit, admit_on_loop
+from cachedeco.functions.admission import BypassError, admit, admit_on_loop, bypass_without_key
 from cachedeco.functions.base import Args, CachedFunction, Kwargs, WithoutRefresh
-from cachedeco.functions.bypassing import BypassError, bypass_without_key
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import look_at_calls, remember_kinds
 from cachedeco.functions.single_serving import SingleServing
-from cachedeco.functions.work import Work, flow_of
+from cachedeco.functions.work import Work, flow_of, only_value
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.effects import arun, run, unwrap
@@ -21,7 +20,6 @@ from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.returning import only_value
 from cachedeco.loading.tables import look_closely
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
 from cachedeco.runtime import modes

@@ -7,7 +7,7 @@ from math import inf
 from time import time
 from typing import Any, Final, Literal
 
-from cachedeco.functions.bypassing import BY_MODE, reason_without_key
+from cachedeco.functions.admission import BY_MODE, reason_without_key
 from cachedeco.functions.spec import Arguments, FunctionSpec
 from cachedeco.invalidation import commits
 from cachedeco.keys.signatures import parameters_of

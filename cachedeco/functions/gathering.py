@@ -21,7 +21,7 @@ from cachedeco.functions.work import Work
 from cachedeco.loading.effects import arun, run
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.lookup import recall_or_look_up
-from cachedeco.loading.on_loop import recall_or_look_up_on_loop
+from cachedeco.loading.lookup_on_loop import recall_or_look_up_on_loop
 from cachedeco.runtime.hooks import emit_hit
 from cachedeco.runtime.interrupts import pass_interrupt
 

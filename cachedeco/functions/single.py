@@ -13,7 +13,7 @@ from cachedeco.functions.single_serving import SingleServing
 from cachedeco.functions.work import Work
 from cachedeco.loading.effects import arun, run
 from cachedeco.loading.found import Found
-from cachedeco.loading.on_loop import look_up_one_on_loop
+from cachedeco.loading.lookup_on_loop import look_up_one_on_loop
 from cachedeco.runtime.hooks import emit_hit
 from cachedeco.runtime.templates import alters_data
 

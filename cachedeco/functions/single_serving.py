@@ -5,18 +5,16 @@ from functools import partial
 from time import time
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from cachedeco.functions.admission import admit
+from cachedeco.functions.admission import BypassError, admit
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.repeating import Repeat
-from cachedeco.functions.work import Work, flow_of
+from cachedeco.functions.work import Work, flow_of, only_value
 from cachedeco.loading.found import Found, record_found
 from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.lookup import look_up_one
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import stale_flow
-from cachedeco.loading.returning import only_value
 from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.serving import serve_flow
 from cachedeco.loading.single_flight import load_flow

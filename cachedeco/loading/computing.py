@@ -7,11 +7,10 @@ from typing import Any, Final, cast
 
 from cachedeco.invalidation import transactions
 from cachedeco.loading.effects import Anywhere, CallUser, EffectFlow, Err, Ok, Outcome
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import FlightResult, Load, propagate_dependencies
 from cachedeco.loading.materializing import Values, materialize
 from cachedeco.loading.new_entries import add_results_of_error, new_entries, unreadable_keys
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.results import FlightResult, propagate_dependencies
 from cachedeco.loading.serving import stale_fallback
 from cachedeco.loading.tables import begin_reading, end_reading, reads_of
 from cachedeco.loading.writing import OnFailure, emit_problem, prepare, store_flow

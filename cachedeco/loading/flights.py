@@ -10,10 +10,9 @@ from threading import RLock
 from typing import Final
 
 from cachedeco.loading.found import Found
-from cachedeco.loading.load import FlightName, Miss
+from cachedeco.loading.load import FlightName, Miss, Results
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
-from cachedeco.loading.results import Results
 
 # The leader was cancelled or crashed; followers look the entries up again.
 NO_RESULTS: Final[Results] = {}

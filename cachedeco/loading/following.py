@@ -16,10 +16,9 @@ from django.core.exceptions import SynchronousOnlyOperation
 from cachedeco.loading.effects import Anywhere, EffectFlow, Err
 from cachedeco.loading.exceptions import copy_exception
 from cachedeco.loading.leases import take_fresh
-from cachedeco.loading.load import Load, Miss
+from cachedeco.loading.load import FlightResult, Load, Miss, Results, propagate_dependencies
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.results import FlightResult, Results, propagate_dependencies
 from cachedeco.loading.serving import stale_fallback
 from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.storage import many_caches

@@ -23,10 +23,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 from cachedeco.loading.effects import EffectFlow, Pause
 from cachedeco.loading.found import Found, record_found
-from cachedeco.loading.load import Load, Miss
+from cachedeco.loading.load import FlightResult, Load, Miss
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.results import FlightResult
 from cachedeco.loading.serving import may_replace_errors, serve_found
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.storage.cache_keys import lease_key

@@ -4,9 +4,8 @@ from math import ceil
 from time import time
 from typing import Any
 
-from cachedeco.loading.load import Load, Miss
+from cachedeco.loading.load import FlightResult, Load, Miss
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.results import FlightResult
 from cachedeco.loading.tables import with_tables
 from cachedeco.loading.writing import UNRESTORABLE, encode, new_entry
 from cachedeco.storage.entries import MOST_TOKENS, Stamp, has_value

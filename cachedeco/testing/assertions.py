@@ -10,11 +10,10 @@ from unittest import TestCase
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
-from cachedeco.functions.admission import admit_many
+from cachedeco.functions.admission import BypassError, admit_many
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
 from cachedeco.functions.bulk_calls import BulkCall
-from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import MISSING
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.keys.signatures import parameters_of

@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from cachedeco import AUTO, agather, cached_query, cached_query_many, gather
 from cachedeco.functions import gathering
 from cachedeco.functions.bulk_serving import BulkServing
-from cachedeco.loading import lookup, on_loop
+from cachedeco.loading import lookup, lookup_on_loop
 from cachedeco.tracking import nested_names
 from tests.conftest import UseCaches
 from tests.models import Club
@@ -415,7 +415,7 @@ def test_hit_that_ends_while_it_is_served_is_one(side: Side, monkeypatch: pytest
         return found
 
     async def look_up_late_on_loop(wanted: Any) -> Any:
-        found = await on_loop.recall_or_look_up_on_loop(wanted)
+        found = await lookup_on_loop.recall_or_look_up_on_loop(wanted)
         clock.now += 10_000
         return found
 

@@ -10,14 +10,13 @@ from cachedeco.loading import flights
 from cachedeco.loading.flights import Flight
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.leases import Held, claim_stamps
-from cachedeco.loading.load import Load, Miss
+from cachedeco.loading.load import FlightResult, Load, Miss, Results, propagate_dependencies
 from cachedeco.loading.lookup import look_up
+from cachedeco.loading.lookup_on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.new_entries import add_results_of_error
-from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.remembering import Memory
-from cachedeco.loading.results import FlightResult, Results, propagate_dependencies
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.writing import new_entry, store_entries
 from cachedeco.storage.store import Item, Store

@@ -9,7 +9,7 @@ import pytest
 from cachedeco import Namespace, cached_query, deferred_invalidation
 from cachedeco.loading import leases
 from cachedeco.loading.effects import Ok, Pause, Wait
-from cachedeco.loading.results import FlightResult
+from cachedeco.loading.load import FlightResult
 from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding, ByHand, Clock, heard
 from tests.support.sides import SYNC, Side, both

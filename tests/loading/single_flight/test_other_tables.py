@@ -3,8 +3,7 @@
 from cachedeco import cached_query
 from cachedeco.loading.following import _standing_keys
 from cachedeco.loading.found import Found
-from cachedeco.loading.load import Load, Miss
-from cachedeco.loading.results import FlightResult
+from cachedeco.loading.load import FlightResult, Load, Miss
 
 
 def test_result_under_a_stamp_of_another_length_is_not_taken() -> None:
