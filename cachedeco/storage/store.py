@@ -143,17 +143,8 @@ class Store:
         """Whether the methods below may be called now: the cache is read on loops, and its breaker has counted none."""
         return self.alias not in breakers and on_loops(self.alias).aread is not None
 
-    async def read_on_loop(self, keys: Sequence[str]) -> list[bytes | None] | None:
-        """Do as `read()`."""
-        try:
-            return await self.start_read_on_loop(keys)
-        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
-            self.pass_on(error)
-            self.record_failed_read(keys, error)
-            return None
-
     def start_read_on_loop(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
-        """Return what `read_on_loop()` awaits, which raises what the cache raises: see `record_failed_read()`."""
+        """Do as `read()`, and raise what the cache raises: see `record_failed_read()`."""
         return on_loops(self.alias).aread(keys)  # type: ignore[misc] # asked before, as said
 
     def record_failed_read(self, keys: Sequence[str], error: Exception) -> None:
@@ -162,12 +153,13 @@ class Store:
 
     async def get_many_on_loop(self, keys: Sequence[str]) -> dict[str, bytes] | None:
         """Do as `get_many()`."""
-        if len(keys) <= MOST_KEYS:
-            return _by_key(keys, await self.read_on_loop(keys) if keys else [])
         found: list[bytes | None] = []
         try:
-            for chunks in _parts([*_parts(keys, MOST_KEYS)], MOST_AT_ONCE_ON_LOOP):
-                found += await on_loops(self.alias).aread_chunks(chunks)  # type: ignore[misc] # asked before, as said
+            if 0 < len(keys) <= MOST_KEYS:
+                found = await self.start_read_on_loop(keys)
+            else:
+                for chunks in _parts([*_parts(keys, MOST_KEYS)], MOST_AT_ONCE_ON_LOOP):
+                    found += await on_loops(self.alias).aread_chunks(chunks)  # type: ignore[misc] # asked before, as said
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
             self.record_failed_read(keys, error)

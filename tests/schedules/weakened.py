@@ -176,7 +176,7 @@ def _handed_on_with_the_newer(policy: CachePolicy, found: Found, result: FlightR
 _watch, _note_tables, _propagate = watcher.watch, TableReads._note_tables, propagate_dependencies
 _store, _claim, _complete, _read_each = store_entries, claim_stamps, Flight.complete, Store.read_each
 _set_tokens, _remember = Store.set_tokens, Memory.remember
-_read_on_loop, _set_each_on_loop = Store.read_on_loop, Store.set_each_on_loop
+_read_on_loop, _set_each_on_loop = Store.start_read_on_loop, Store.set_each_on_loop
 NOT_LOOKED_AGAIN = {"loading.following._standing_keys": lambda _load, results, _reraised: set(results)}
 
 # What is replaced in cachedeco, by what, and where it is missed.
@@ -238,7 +238,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a gather of two calls that are written one after the other",
     ),
     "tokens of an async gather read before its entries": (
-        {"storage.store.Store.read_on_loop": _read_tokens_first_on_loop},
+        {"storage.store.Store.start_read_on_loop": _read_tokens_first_on_loop},
         "an async gather of two calls that are written one after the other",
     ),
     "calls of an async gather looked up one by one": (
