@@ -1,7 +1,6 @@
 """What a computation has given becomes new entries, and results for followers."""
 
 from math import ceil
-from time import time
 from typing import Any
 
 from cachedeco.loading.load import FlightResult, Load, Miss
@@ -45,7 +44,7 @@ def stamp_if_cacheable(policy: CachePolicy, miss: Miss, dependencies: Dependenci
     Why is an event, unless there was no stamp.
     """
     stamp, tokens, is_large = miss.stamp, len(dependencies.tokens), False
-    problem = dependencies.problem or collector.find_problem(dependencies, miss.found.variation, time())
+    problem = dependencies.problem or collector.find_problem(dependencies, miss.found.variation)
     if not problem and tokens > collector.MOST_NESTED_TOKENS:
         most = collector.MOST_NESTED_TOKENS
         problem = (
@@ -88,5 +87,5 @@ def add_results_of_error(load: Load, dependencies: Dependencies, seconds: float,
             keys,
             is_cacheable,
             dependencies.ends,
-            dependencies.problem or collector.find_problem(dependencies, miss.found.variation, time()),
+            dependencies.problem or collector.find_problem(dependencies, miss.found.variation),
         )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from math import inf
+from time import time
 from typing import Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -257,17 +258,16 @@ def mark_unauditable() -> None:
         computation.is_auditable = False
 
 
-def find_problem(dependencies: Dependencies, variation: Variation, now: float) -> str:
+def find_problem(dependencies: Dependencies, variation: Variation) -> str:
     """
     Return why a call with these variations and ends of nested calls can't be stored; empty if it can.
 
-    It shares a variation of a nested call if the same callable has given the same value. *now* is in seconds since the
-    epoch.
+    It shares a variation of a nested call if the same callable has given the same value.
     """
     for function, item in dependencies.varied:
         if item not in variation:
             name = getattr(item[0], "__qualname__", repr(item[0]))
             return f"{function}() inside it varies by {name}, and this call does not: give it the same vary="
-    if dependencies.ends <= now:
+    if dependencies.ends <= time():
         return "the value of a cached call inside it has ended"
     return ""
