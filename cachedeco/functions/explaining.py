@@ -25,7 +25,7 @@ from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments, hide_secrets, shorten, shorten_error, shorten_reason
 from cachedeco.runtime.units import counted, duration, size
-from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_origin, read_terms, tokens_inside
+from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_details, tokens_inside
 from cachedeco.storage.looking import LookingStore
 from cachedeco.storage.store import Store
 
@@ -279,20 +279,19 @@ class _Looker:
         )
 
     def _entry_of(self, found: Found, data: Any) -> ExplainedEntry | None:
-        codec = self.policy.codec
-        origin, terms = read_origin(codec, found.key, data), read_terms(codec, found.key, data)
-        if origin is None or terms is None:
+        details = read_details(self.policy.codec, found.key, data)
+        if details is None:
             return None
         now = time()
         return ExplainedEntry(
             size=len(data),
-            age=max(0.0, now - origin.stored_at),
-            left=None if terms.expires == inf else terms.expires - now,
-            stale=min(terms.stale, self.policy.stale_while_revalidate),
-            process=origin.process,
-            seconds=terms.seconds,
-            statements=origin.statements,
-            is_error=terms.is_error,
+            age=max(0.0, now - details.stored_at),
+            left=None if details.expires == inf else details.expires - now,
+            stale=min(details.stale, self.policy.stale_while_revalidate),
+            process=details.process,
+            seconds=details.seconds,
+            statements=details.statements,
+            is_error=details.is_error,
         )
 
     def _tokens_of(self, found: Found, data: Any) -> Iterator[ExplainedToken]:

@@ -97,14 +97,6 @@ class Entry(NamedTuple):
     models: bytes = b""  #: the models among the values, and their fields, from the serializer; not read by a hit
 
 
-class Origin(NamedTuple):
-    """Who stored an entry, and when."""
-
-    process: str  #: host and process id
-    stored_at: float  #: seconds since the epoch
-    statements: int  #: how many the computation has run on databases
-
-
 @dataclass(eq=False, slots=True)
 class EntryCodec:
     """Encodes and decodes the entries of a function: its store, and its serializer with the signature."""
@@ -373,31 +365,27 @@ def key_for_models_here(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str
     return key_for_models(keys[0], digest_here(models))
 
 
-def read_origin(codec: EntryCodec, key: str, data: bytes) -> Origin | None:
-    """Return who stored an entry, and when; None if the bytes are no entry of this key."""
-    layout = _layout_of(codec, key, data)
-    if layout is None:
-        return None
-    process, stored_at, statements = _origin.unpack_from(data, layout.names_end)
-    return Origin(process.rstrip(b"\0").decode(errors="replace"), stored_at, statements)
+class Details(NamedTuple):
+    """What the bytes of an entry say beside its value: who stored it, how long it is served, and what it cost."""
 
-
-class Terms(NamedTuple):
-    """How long an entry is served, and what it cost."""
-
+    process: str  #: host and process id
+    stored_at: float  #: seconds since the epoch
+    statements: int  #: how many the computation has run on databases
     expires: float  #: seconds since the epoch; infinity for ever
     stale: float  #: seconds past its expiry in which it may be served while it is refreshed
     seconds: float  #: what the computation took
     is_error: bool  #: whether the call raised one of its *cache_exceptions*
 
 
-def read_terms(codec: EntryCodec, key: str, data: bytes) -> Terms | None:
-    """Return how long an entry is served, alive or not; None if the bytes are no entry of this key."""
+def read_details(codec: EntryCodec, key: str, data: bytes) -> Details | None:
+    """Return what an entry says beside its value, alive or not; None if the bytes are no entry of this key."""
     layout = _layout_of(codec, key, data)
     if layout is None:
         return None
+    process, stored_at, statements = _origin.unpack_from(data, layout.names_end)
     expires, stale, seconds, _, _, flags = _header.unpack_from(data, layout.body_end - _HEADER_BYTES)
-    return Terms(expires, stale, seconds, flags & IS_ERROR != 0)
+    name = process.rstrip(b"\0").decode(errors="replace")
+    return Details(name, stored_at, statements, expires, stale, seconds, flags & IS_ERROR != 0)
 
 
 def serialized_value(codec: EntryCodec, key: str, data: bytes) -> bytes | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from cachedeco import cached_query, cached_query_many
-from cachedeco.storage.entries import read_origin
+from cachedeco.storage.entries import read_details
 from tests.models import Club, Member
 
 pytestmark = pytest.mark.django_db
@@ -13,9 +13,9 @@ def statements_of(function: object, *args: object) -> int:
     """Return how many statements the entry of a call names."""
     policy, keys = function._spec.resolve_call(args, {})  # type: ignore[attr-defined]
     data = policy.store.read(keys[:1])[0]
-    origin = read_origin(policy.codec, keys[0], data)
-    assert origin is not None
-    return origin.statements
+    details = read_details(policy.codec, keys[0], data)
+    assert details is not None
+    return details.statements
 
 
 def test_entry_has_the_number_of_its_statements() -> None:

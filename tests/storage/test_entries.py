@@ -23,8 +23,8 @@ from cachedeco.storage.entries import (
     has_value,
     key_for_models_here,
     own_tokens_of,
+    read_details,
     read_nested_names,
-    read_origin,
     serialized_value,
 )
 from cachedeco.storage.serializers import ABSENT, Raised, build_serializer
@@ -70,15 +70,15 @@ def test_entry_is_read_as_it_was_written(
     held = [stored, *stamp, *nested.values()]
     raw = dict(zip([*own, *nested], held, strict=True))
 
-    read, origin = decode_values(codec, key, held, "\n".join(nested).encode()), read_origin(codec, key, stored)
+    read, details = decode_values(codec, key, held, "\n".join(nested).encode()), read_details(codec, key, stored)
 
     assert decode_values(codec, key, held, b"other names") is None
     assert entry._replace(statements=0) == read == decode_entry(codec, [*own, *nested], raw)
     assert (list(nested), data) == (read_nested_names(codec, own, raw), serialized_value(codec, key, stored))
     assert {data} == {each for each in (data, data[:-1], data + b"0", None) if has_value(codec, key, stored, each)}
-    assert origin is not None
-    assert (entry.statements, str(getpid())) == (origin.statements, origin.process.rpartition(":")[2])
-    assert origin.stored_at <= time()
+    assert details is not None
+    assert (entry.statements, str(getpid())) == (details.statements, details.process.rpartition(":")[2])
+    assert details.stored_at <= time()
 
 
 @examples(max_examples=of_length(50, soak=1000), deadline=None)
@@ -95,7 +95,7 @@ def test_bytes_that_are_cut_are_no_entry(
 
     assert decode_values(codec, key, held) is None
     if one == 0:
-        assert (None, None) == (read_origin(codec, key, held[0]), serialized_value(codec, key, held[0]))
+        assert (None, None) == (read_details(codec, key, held[0]), serialized_value(codec, key, held[0]))
         assert own_tokens_of(codec, key, held[0]) is None
 
 
@@ -149,7 +149,7 @@ def test_any_bytes_raise_nothing(codec: EntryCodec, key: str, value: bytes, stam
     assert decode_values(codec, key, [value, *stamp]) is None
     assert decode_values(codec, key, [value + end, *stamp]) is None or len(value) > TOKEN_BYTES
     read_nested_names(codec, [key, "token"], raw)
-    read_origin(codec, key, value + end)
+    read_details(codec, key, value + end)
     serialized_value(codec, key, value + end)
 
 

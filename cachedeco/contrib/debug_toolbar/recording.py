@@ -16,7 +16,7 @@ from cachedeco.runtime.events import Event
 from cachedeco.runtime.frames import caller_frame
 from cachedeco.runtime.reprs import shorten, shorten_reason
 from cachedeco.runtime.units import duration
-from cachedeco.storage.entries import Origin, read_origin
+from cachedeco.storage.entries import Details, read_details
 from cachedeco.tracking.collector import innermost
 
 PROBLEMS: Final = frozenset(
@@ -135,8 +135,8 @@ class Recording:
         else:
             self._served[event.key] = command
         call.saved = event.seconds
-        if command is not None and (origin := _origin_of(event, command)):
-            call.statements_saved, call.age = origin.statements, max(0.0, time() - origin.stored_at)
+        if command is not None and (details := _details_in(event, command)):
+            call.statements_saved, call.age = details.statements, max(0.0, time() - details.stored_at)
 
     def _record_computing(self, event: Event, where: str) -> None:
         call = self._new_call(event, where)
@@ -196,10 +196,10 @@ def _arguments_in(key: str) -> str:
     return shorten(_LENGTH.sub("", " | ".join(texts)))
 
 
-def _origin_of(event: Event, command: ObservedCommand) -> Origin | None:
-    """Return what the bytes of an entry say of its computation."""
+def _details_in(event: Event, command: ObservedCommand) -> Details | None:
+    """Return what the bytes of an entry say beside its value."""
     data = command.values[event.key]
     spec = next((spec for spec in all_specs() if spec.name == event.function), None)
     if spec is None or data is None:
         return None
-    return read_origin(spec.resolve().policy.codec, event.key, data)
+    return read_details(spec.resolve().policy.codec, event.key, data)
