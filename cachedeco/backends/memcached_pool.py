@@ -1,20 +1,12 @@
-"""
-Connection pool for one memcached server: connections stay open across requests, and serve one caller at a time.
-
-A caller puts a connection back only after it has read the whole answer. After an exception, an interrupt or a killed
-greenlet the connection does not return to the pool, so the next caller never reads the rest of an old answer.
-
-Thread-safe without a lock, since pushing and popping a deque are atomic; so a fork never happens while a lock is held.
-"""
+"""Connection pool for one memcached server: connections stay open across requests, and serve one caller at a time."""
 
 import _socket
 import struct
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import methodcaller
 from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from ssl import SSLSocket
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 from pymemcache.client.base import Key, PooledClient
@@ -28,6 +20,7 @@ from cachedeco.backends.memcached_exchanges import endpoint_of
 from cachedeco.backends.server import Failures, OnConnection
 from cachedeco.backends.sockets import send_nothing_after_close, unread_in
 from cachedeco.runtime.state import reset_in_unannounced_child
+from cachedeco.storage.idle_connections import IdleConnections
 from cachedeco.storage.memcached_replies import (
     Stored,
     check_end,
@@ -140,10 +133,9 @@ class MemcachedPool:
         """
         self._server = server
         self._options = {**options, "serde": _IdentitySerde(), "default_noreply": False, "ignore_exc": False}
-        self._most = most
-        self._seconds = seconds or float("inf")
-        self._idle: deque[tuple[MemcachedConnection, float]] = deque()
-        endpoint = endpoint_of(server, options, self._seconds)
+        seconds = seconds or float("inf")
+        self.idle = IdleConnections[MemcachedConnection](methodcaller("close"), most=most, seconds=seconds)
+        endpoint = endpoint_of(server, options, seconds)
         self.loops = endpoint and Loops(endpoint)
 
     def run(self, command: OnConnection[T], *, writes: bool) -> T:
@@ -152,7 +144,10 @@ class MemcachedPool:
 
         A write is sent once; a read is repeated if the connection was lost.
         """
-        known = self.take(checked=writes)
+        if writes:
+            reset_in_unannounced_child()  # whose connections are the parent's
+        # To ask takes a system call: a write needs it, as it is sent once, and a read does not, as it is repeated.
+        known = self.idle.take(is_quiet if writes else _is_open)
         connection = known or self.connection()
         try:
             result = command(connection)
@@ -166,68 +161,31 @@ class MemcachedPool:
                 return self.run(command, writes=True)
             raise
         if connection.sock is not None:
-            self.put(connection)
+            self.idle.put(connection)
         return result
-
-    def take(self, *, checked: bool = True) -> MemcachedConnection | None:
-        """
-        Return an idle connection; None if there is none.
-
-        Args:
-            checked: Return only one that the server has not closed, and that has nothing to read. That takes a system
-                call: a write needs it, as it is sent once, and a read does not, as it is repeated.
-        """
-        if checked:
-            reset_in_unannounced_child()  # whose connections are the parent's
-        while True:
-            try:
-                connection, since = self._idle.pop()
-            except IndexError:
-                return None
-            try:
-                is_young = monotonic() - since <= self._seconds
-                is_usable = is_young and connection.sock and not (checked and connection.has_unread())
-            except BaseException:  # to ask a socket of gevent lets others run, and a Timeout fall
-                connection.close()
-                raise
-            if is_usable:
-                return connection
-            connection.close()
 
     def connection(self) -> MemcachedConnection:
         """Return a new connection, which is not open yet."""
         return MemcachedConnection(self._server, **self._options)
 
-    def put(self, connection: MemcachedConnection) -> None:
-        """Return a connection to the pool after a complete answer; close it if the pool is full."""
-        if len(self._idle) < self._most:
-            self._idle.append((connection, monotonic()))
-        else:
-            connection.close()
-
     def prune(self) -> None:
-        """Close connections that were idle for too long. `take()` prefers recent ones, so that others can time out."""
-        limit = monotonic() - self._seconds
-        while True:
-            try:
-                connection, since = self._idle.popleft()
-            except IndexError:
-                return
-            if since >= limit:
-                self._idle.appendleft((connection, since))
-                return
-            connection.close()
+        """Close connections that were idle for too long."""
+        self.idle.prune()
 
     def clear(self) -> None:
-        """
-        Close all idle connections.
-
-        Safe in a forked child: closing a socket there sends nothing to the server, and leaves the parent's open.
-        """
+        """Close all idle connections."""
         if self.loops is not None:
             self.loops.clear()
-        while self._idle:
-            self._idle.pop()[0].close()
+        self.idle.clear()
+
+
+def _is_open(connection: MemcachedConnection) -> bool:
+    return connection.sock is not None
+
+
+def is_quiet(connection: MemcachedConnection) -> bool:
+    """Tell whether the server has not closed a connection, and it has nothing to read."""
+    return connection.sock is not None and not connection.has_unread()
 
 
 def kernel_can_wait(sock: socket) -> bool:

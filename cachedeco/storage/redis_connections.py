@@ -6,14 +6,16 @@ and a connection that is released with an answer to come gives that answer to th
 kept only after its whole answer has been read, and is forgotten otherwise.
 """
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import inf
+from operator import methodcaller
 from os import getpid
-from time import monotonic
 from typing import Any, Final, Never, TypeVar
 
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.storage.idle_connections import IdleConnections
 
 T = TypeVar("T")
 RedisCommand = Callable[[Any], T]  # what is done with a connection of redis-py's
@@ -21,11 +23,10 @@ Part = bytes | str | int | float  # of a command
 #: What redis-py's parsers raise for bytes that are no answer, beside its own InvalidResponse.
 UNPARSED: Final = (ValueError, TypeError)
 _NUMBERS: Final = (int, float)
-Idle = deque[tuple[Any, float]]  # connections, and since when they are idle
 
 
 class RedisConnections:
-    """Runs commands on kept connections; thread-safe, since appending to and popping from a deque are atomic."""
+    """Runs commands on kept connections. Thread-safe."""
 
     def __init__(self, choose_pool: Callable[..., Any], *, most: float = inf, seconds: float = inf) -> None:
         """
@@ -44,9 +45,8 @@ class RedisConnections:
         from redis.utils import HIREDIS_AVAILABLE
 
         self._choose_pool = choose_pool
-        self._most = most
-        self._seconds = seconds
-        self._idle: defaultdict[Any, Idle] = defaultdict(deque)
+        self._begin_idle = partial(IdleConnections, methodcaller("disconnect"), most=most, seconds=seconds)
+        self.idle = defaultdict[Any, IdleConnections[Any]](self._begin_idle)  # by pool
         self._lost = Lost
         # Of connections, beside those of the pool.
         self._arguments = {"command_packer": _TextPacker(HiredisRespSerializer())} if HIREDIS_AVAILABLE else {}
@@ -59,8 +59,8 @@ class RedisConnections:
         of the server, so it needs no look at the connection before.
         """
         pool = self._choose_pool(write=writes)
-        idle = self._idle[pool]
-        kept = self._take(idle, checked=writes) if is_first else None
+        idle = self.idle[pool]
+        kept = idle.take(_is_quiet if writes else _is_of_this_process) if is_first else None
         connection = kept or pool.connection_class(**self._arguments | pool.connection_kwargs)
         try:
             result = command(connection)
@@ -69,44 +69,21 @@ class RedisConnections:
             if writes or kept is None or not isinstance(error, self._lost):
                 raise
         else:
-            if len(idle) < self._most:
-                idle.append((connection, monotonic()))
-            else:
-                connection.disconnect()
+            idle.put(connection)
             return result
         self.clear()  # the others are dead as well
         return self.run(command, writes=writes, is_first=False)
 
     def prune(self) -> None:
-        """Close connections that were idle for too long. The latest are taken first, so that others can time out."""
-        limit = monotonic() - self._seconds
-        for idle in list(self._idle.values()):
-            while entry := _pop(idle.popleft):
-                if entry[1] >= limit:
-                    idle.appendleft(entry)
-                    break
-                entry[0].disconnect()
+        """Close connections that were idle for too long."""
+        for idle in list(self.idle.values()):
+            idle.prune()
 
     def clear(self) -> None:
-        """
-        Close the kept connections; those that are in use are closed after use.
-
-        Safe in a forked child: closing a connection of the parent there sends nothing to the server.
-        """
-        before, self._idle = self._idle, defaultdict(deque)
+        """Close the kept connections; those that are in use are closed after use."""
+        before, self.idle = self.idle, defaultdict(self._begin_idle)
         for idle in list(before.values()):
-            while entry := _pop(idle.pop):
-                entry[0].disconnect()
-
-    def _take(self, idle: Idle, *, checked: bool) -> Any | None:
-        while entry := _pop(idle.pop):
-            connection, since = entry
-            # In a forked child it is the parent's, whose answers must not be read here.
-            usable = connection.pid == getpid() and monotonic() - since <= self._seconds
-            if usable and not (checked and _is_readable(connection)):
-                return connection
-            connection.disconnect()
-        return None
+            idle.clear()
 
 
 class _TextPacker:
@@ -214,17 +191,15 @@ def values_in(answer: Any, count: int) -> Any:
     raise InvalidResponse(msg)
 
 
-def _pop(pop: Callable[[], tuple[Any, float]]) -> tuple[Any, float] | None:
-    try:
-        return pop()
-    except IndexError:  # another thread may have taken the last one
-        return None
+def _is_of_this_process(connection: Any) -> bool:
+    """Tell whether a kept connection is not that of the parent of a forked child, whose answers must not be read."""
+    return bool(connection.pid == getpid())
 
 
-def _is_readable(connection: Any) -> bool:
-    """Tell whether a kept connection has bytes to read, or was closed by the server."""
+def _is_quiet(connection: Any) -> bool:
+    """Tell whether a kept connection, too, has no bytes to read, and was not closed by the server."""
     try:
-        return bool(connection.can_read())
+        return _is_of_this_process(connection) and not connection.can_read()
     except Exception as error:  # noqa: BLE001 -- of the socket or redis-py: it is of no more use
         pass_interrupt(error)
-        return True
+        return False

@@ -56,4 +56,4 @@ def opened_by(cache: MemcachedCache, *, connects: bool = True) -> Client:
     if not connects:
         return server.pool.connection()
     cache.get("key")
-    return server.pool._idle[-1][0]
+    return server.pool.idle[-1][0]

@@ -127,7 +127,7 @@ def main(kind: str, location: str) -> None:
 
 def sockets_of(server: Any) -> list[Any]:
     """Return the sockets of the connections that are idle."""
-    pools = [each.pool._idle for each in server._servers.values()]
+    pools = [each.pool.idle for each in server._servers.values()]
     idle = [entry for pool in pools for each in (pool.values() if isinstance(pool, dict) else [pool]) for entry in each]
     return [connection.sock if hasattr(connection, "sock") else connection._sock for connection, _ in idle]
 

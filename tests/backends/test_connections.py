@@ -14,7 +14,7 @@ import pytest
 from pymemcache.client.base import Client
 
 from cachedeco.backends.memcached import MemcachedConnectionError, MemcachedTimeoutError
-from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool
+from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool, is_quiet
 from cachedeco.backends.server import forget_servers
 from tests.backends.caches import WAITS, cache_on
 from tests.backends.interrupts import INTERRUPTIBLE, InterruptibleSocket
@@ -130,10 +130,10 @@ def test_caches_of_other_options_share_nothing(private_memcached: Memcached) -> 
 def test_connections_are_taken_last_in_first_out(pool: MemcachedPool) -> None:
     """So that those which a burst needed can be closed."""
     first, second = connected(pool), connected(pool)
-    pool.put(first)
-    pool.put(second)
+    pool.idle.put(first)
+    pool.idle.put(second)
 
-    assert [second, first, None] == [pool.take(), pool.take(), pool.take()]
+    assert [second, first, None] == [pool.idle.take(is_quiet), pool.idle.take(is_quiet), pool.idle.take(is_quiet)]
     first.close()
     second.close()
 
@@ -143,7 +143,7 @@ def test_more_connections_than_are_kept_are_closed(pool: MemcachedPool) -> None:
     connections = [connected(pool) for _ in range(3)]
 
     for each in connections:
-        pool.put(each)
+        pool.idle.put(each)
 
     assert [True, True, False] == [each.sock is not None for each in connections]
 
@@ -157,12 +157,12 @@ def test_connection_that_was_idle_for_long_is_not_used(
 ) -> None:
     """A firewall may have forgotten it, and does not tell."""
     now = [1000.0]
-    monkeypatch.setattr("cachedeco.backends.memcached_pool.monotonic", lambda: now[0])
+    monkeypatch.setattr("cachedeco.storage.idle_connections.monotonic", lambda: now[0])
     connection = connected(pool)
-    pool.put(connection)
+    pool.idle.put(connection)
     now[0] += seconds
 
-    taken = pool.take()
+    taken = pool.idle.take(is_quiet)
 
     assert (connection if is_kept else None) is taken
     assert is_kept is (connection.sock is not None)
@@ -174,18 +174,18 @@ def test_end_of_a_request_closes_what_is_not_needed(
 ) -> None:
     """After a burst fewer callers need fewer connections; what is needed now and then is kept."""
     now = [1000.0]
-    monkeypatch.setattr("cachedeco.backends.memcached_pool.monotonic", lambda: now[0])
+    monkeypatch.setattr("cachedeco.storage.idle_connections.monotonic", lambda: now[0])
     cache = cache_on(memcached_server, pool_idle_timeout=10)
     [server] = cache._cache._servers.values()
     old, new = connected(server.pool), connected(server.pool)
-    server.pool.put(old)
+    server.pool.idle.put(old)
     now[0] += 11
-    server.pool.put(new)
+    server.pool.idle.put(new)
 
     cache.close()
 
     assert [False, True] == [each.sock is not None for each in (old, new)]
-    assert new is server.pool.take()
+    assert new is server.pool.idle.take(is_quiet)
     cache.close()
     new.close()
 
@@ -193,15 +193,15 @@ def test_end_of_a_request_closes_what_is_not_needed(
 def test_connections_kept_for_ever(memcached_server: Memcached, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a `pool_idle_timeout` of 0, as pymemcache has it."""
     now = [1000.0]
-    monkeypatch.setattr("cachedeco.backends.memcached_pool.monotonic", lambda: now[0])
+    monkeypatch.setattr("cachedeco.storage.idle_connections.monotonic", lambda: now[0])
     pool = MemcachedPool((HOST, memcached_server.port), {}, 2, 0)
     connection = connected(pool)
-    pool.put(connection)
+    pool.idle.put(connection)
     now[0] += 10**9
 
     pool.prune()
 
-    assert connection is pool.take()
+    assert connection is pool.idle.take(is_quiet)
     connection.close()
 
 
@@ -238,9 +238,9 @@ def test_connection_on_which_something_came_late_is_not_used(memcached_server: M
     assert connection.sock
     connection.sock.sendall(b"version\r\n")
     select.select([connection.sock], [], [], 5)
-    pool.put(connection)
+    pool.idle.put(connection)
 
-    assert pool.take() is None
+    assert pool.idle.take(is_quiet) is None
     assert connection.sock is None
 
 
@@ -288,11 +288,11 @@ def test_connection_that_is_interrupted_while_it_is_checked_is_closed(
 ) -> None:
     """To ask a socket of gevent whether it was closed lets other greenlets run, and a Timeout fall."""
     connection = connected(pool)
-    pool.put(connection)
+    pool.idle.put(connection)
     monkeypatch.setattr(connection, "has_unread", Mock(side_effect=Killed))
 
     with pytest.raises(Killed):
-        pool.take()
+        pool.idle.take(is_quiet)
 
     assert connection.sock is None
 

@@ -89,7 +89,7 @@ def test_idle_connections_go_with_the_server(asked: Asked) -> None:
     connection.sock = here
 
     def failing(_connection: MemcachedConnection) -> None:
-        asked.server.pool.put(connection)  # which another caller has used meanwhile
+        asked.server.pool.idle.put(connection)  # which another caller has used meanwhile
         raise ConnectionResetError
 
     with pytest.raises(MemcachedConnectionError):
@@ -121,7 +121,7 @@ def test_read_does_without_every_connection_that_is_lost() -> None:
     lost = [(server.pool.connection(), socket.socketpair()) for _ in range(2)]
     for connection, (here, _) in lost:
         connection.sock = here
-        server.pool.put(connection)
+        server.pool.idle.put(connection)
 
     def answer(connection: MemcachedConnection) -> str:
         if connection in [each for each, _ in lost]:

@@ -57,7 +57,7 @@ def server_of(cache: RedisCache) -> RedisServer:
 def kept(cache: RedisCache) -> list[Any]:
     """Return the connections that are idle."""
     pool: Any = server_of(cache).pool
-    return [connection for idle in pool._idle.values() for connection, _ in idle]
+    return [connection for idle in pool.idle.values() for connection, _ in idle]
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_client_of_redis_py_sends_nothing_twice(private_redis: Redis) -> None:
 def test_burst_leaves_few_connections(private_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many are open as callers are busy; some are kept, and those that are not needed end with a request."""
     now = [1000.0]
-    monkeypatch.setattr("cachedeco.storage.redis_connections.monotonic", lambda: now[0])
+    monkeypatch.setattr("cachedeco.storage.idle_connections.monotonic", lambda: now[0])
     cache = redis_on(private_redis, max_pool_size=2, pool_idle_timeout=10)
     server = server_of(cache)
 

@@ -160,7 +160,9 @@ def test_pool_sizes_have_defaults() -> None:
         for options in ({}, {"max_pool_size": 3, "pool_idle_timeout": 0})
     ]
 
-    assert [(MOST_IDLE, IDLE_SECONDS), (3, float("inf"))] == [(pool._most, pool._seconds) for pool in pools]
+    assert [(MOST_IDLE, IDLE_SECONDS), (3, float("inf"))] == [
+        tuple(pool._begin_idle.keywords.values()) for pool in pools
+    ]
     assert not WITHOUT_EFFECT & {*OURS, *OF_DJANGO, *CONNECTION}
 
 

@@ -245,7 +245,7 @@ def test_receiver_follows_two_settings(setting: str, expected: list[str], monkey
 
 @pytest.mark.django_db  # which receivers of Django ask when a request begins
 @pytest.mark.parametrize(
-    "begin", [lambda: request_started.send(None), lambda: MemcachedPool("nowhere", {}, 1, 1).take()]
+    "begin", [lambda: request_started.send(None), lambda: MemcachedPool("nowhere", {}, 1, 1).run(id, writes=True)]
 )
 def test_unannounced_child_is_noticed(begin: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server in C forks without a call of Python's handlers: the next request, or write, resets the state, once."""

@@ -29,7 +29,7 @@ def ask(connection: Any) -> Any:
 
 def kept(connections: RedisConnections) -> list[Any]:
     """Return the kept connections to all servers."""
-    return [connection for idle in connections._idle.values() for connection, _ in idle]
+    return [connection for idle in connections.idle.values() for connection, _ in idle]
 
 
 @pytest.fixture
