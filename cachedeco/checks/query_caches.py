@@ -28,20 +28,23 @@ def check_query_caches(**_: Any) -> Sequence[CheckMessage]:
         Warning(
             f"{library} answers queries from a cache of its own, and AUTO does not see which tables such an answer is "
             "of: a function that gets one is not invalidated by writes.",
-            hint=f"Leave the tables that cached functions read out of {setting}. If it has none of them, silence this "
-            "check.",
+            hint=f"{remedy}. If cached functions read nothing that it answers, silence this check.",
             id="cachedeco.W017",
         )
-        for library, setting in _query_caches()
+        for library, remedy in _query_caches()
     ]
 
 
 def _query_caches() -> Iterator[tuple[str, str]]:
-    """Yield the libraries that are installed and switched on, with the setting that says what they cache."""
+    """Yield the libraries that are installed and switched on, with what to do in their settings."""
+    leave_out = "Leave the tables that cached functions read out of"
     if apps.is_installed("cachalot") and getattr(settings, "CACHALOT_ENABLED", True):
-        yield "django-cachalot", "CACHALOT_ONLY_CACHABLE_TABLES, or name them in CACHALOT_UNCACHABLE_TABLES"
+        names = "CACHALOT_ONLY_CACHABLE_TABLES, or name them in CACHALOT_UNCACHABLE_TABLES"
+        yield "django-cachalot", f"{leave_out} {names}"
+    if apps.is_installed("parler") and getattr(settings, "PARLER_ENABLE_CACHING", True):
+        yield "django-parler", "Set PARLER_ENABLE_CACHING = False, or prefetch the translations of the rows"
     usual = getattr(settings, "CACHEOPS_DEFAULTS", None) or {}
     profiles = [{**usual, **each} for each in (getattr(settings, "CACHEOPS", None) or {}).values() if each is not None]
     is_on = apps.is_installed("cacheops") and getattr(settings, "CACHEOPS_ENABLED", True)
     if is_on and any(each.get("ops") for each in profiles):
-        yield "cacheops", "CACHEOPS"
+        yield "cacheops", f"{leave_out} CACHEOPS"

@@ -56,6 +56,8 @@ def install(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
         ("cacheops", {"CACHEOPS": {"*.*": {"timeout": 9}, "tests.club": None}}, None),
         ("cacheops", {"CACHEOPS": PROFILES, "CACHEOPS_ENABLED": False}, None),
         ("cacheops", {}, None),
+        ("parler", {}, ("django-parler", "PARLER_ENABLE_CACHING")),
+        ("parler", {"PARLER_ENABLE_CACHING": False}, None),
         ("other", {"CACHEOPS": PROFILES}, None),
     ],
 )
