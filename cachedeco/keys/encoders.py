@@ -40,6 +40,7 @@ from cachedeco.keys.places import IN_MEMORY, holds_place, is_place
 from cachedeco.keys.refusals import KeyTypeError, refusal_of, refuse, refuse_function, refuse_query
 from cachedeco.keys.saved_rows import cached_properties, encode_anonymous, encode_held, encode_row
 from cachedeco.keys.signatures import parameters_of
+from cachedeco.keys.special_fields import IDENTITIES
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import check_arguments, check_returns
 from cachedeco.storage.refusals import path_of
@@ -223,15 +224,17 @@ def _encode_set(value: set[object] | frozenset[object]) -> str:
 # --- types of the standard library and of Django: the name of the type around its identity ---
 
 
-def _encodes_by(identity: Callable[[Any], object], *classes: type) -> None:
-    def encoder(value: object) -> str:
-        return f"{path_of(type(value))}({encode(identity(value))})"
+def _encoder_by(identity: Callable[[Any], object]) -> Encoder:
+    return lambda value: f"{path_of(type(value))}({encode(identity(value))})"
 
-    encodes(*classes)(encoder)
+
+def _encodes_by(identity: Callable[[Any], object], *classes: type) -> None:
+    encodes(*classes)(_encoder_by(identity))
 
 
 _encodes_by(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex, dt.date)
-_encodes_by(str, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
+_encodes_by(str, ipaddress.IPv4Address, ipaddress.IPv4Interface, ipaddress.IPv4Network)
+_encodes_by(str, ipaddress.IPv6Address, ipaddress.IPv6Interface, ipaddress.IPv6Network)
 _encodes_by(str.__str__, SafeString)
 _encodes_by(str, pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath)
 _encodes_by(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timedelta)
@@ -339,4 +342,5 @@ _BY_PATH: dict[str, Encoder] = {
     "django.http.request.QueryDict": _encoders[MultiValueDict],
     "freezegun.api.FakeDate": _encoders[dt.date],
     "freezegun.api.FakeDatetime": _encoders[dt.datetime],
+    **{path: _encoder_by(identity) for path, identity in IDENTITIES.items()},
 }
