@@ -1,9 +1,10 @@
 """
-Advice with `DEBUG` on an invalidation that reaches nothing, where that is certain.
+Advice with `DEBUG` on an invalidation that reaches nothing, where that is certain, and on rows that one key has.
 
 Found are a `Namespace` in one part where a template has several, a part that looks like a template's field, and an
 argument of another type than every key of the function has had in this process. A misspelt name is not: it may be that
-of a module which is not imported. Nothing here runs for a hit, and without `DEBUG` nothing is remembered.
+of a module which is not imported. Found are, too, values beside the fields of a row that no key can have. Nothing here
+runs for a hit, and without `DEBUG` nothing is remembered.
 """
 
 import re
@@ -15,16 +16,20 @@ from typing import Final
 from urllib.parse import unquote
 
 from django.conf import settings as django_settings
+from django.db.models import Model
 
 from cachedeco.functions.options import as_tuple
 from cachedeco.functions.spec import Arguments, FunctionSpec, all_specs
 from cachedeco.invalidation import namespaces
 from cachedeco.invalidation.namespaces import FIELD, Namespace
+from cachedeco.keys.encoders import encode
+from cachedeco.keys.saved_rows import values_left_out
 from cachedeco.loading.advice import Advice
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of
+from cachedeco.storage.refusals import path_of
 
 Parts = Sequence[str]
 Patterns = Sequence[re.Pattern[str]]  # of parts
@@ -36,15 +41,30 @@ _advice = Advice(lambda reason: emit(Event("advice", reason=reason)))
 
 
 def remember_kinds(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]]) -> None:
-    """Remember the types of the arguments of calls that compute, or are stored, with `DEBUG`."""
+    """
+    Remember the types of the arguments of calls that compute, or are stored, with `DEBUG`.
+
+    Tell of rows whose keys leave out what they have beside their fields, as `annotate()` gives it.
+    """
     if not django_settings.DEBUG:
         return
     with _never_raising():
         for args, kwargs in calls():
-            for label, _, kind in spec.kinds_in_key(args, kwargs):
+            for label, row, kind in spec.kinds_in_key(args, kwargs):
+                if isinstance(row, Model):
+                    _look_at_row(spec, label, row)
                 kinds = spec.kinds_in_keys[label]
                 if len(kinds) < MOST_KINDS:
                     kinds.add(kind)
+
+
+def _look_at_row(spec: FunctionSpec, label: str, row: Model) -> None:
+    for name, value in values_left_out(encode, row):
+        spec.resolve().policy.advice.give(
+            f"{label}.{name} is a {path_of(type(value))}, which no key can have, so that rows which differ in it alone "
+            "share one entry: register its type with register_key_type(), or pass what it says as an argument; if the "
+            "function does not read it, begin its name with an underscore"
+        )
 
 
 def look_at_calls(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]], bound: Sequence[object]) -> None:

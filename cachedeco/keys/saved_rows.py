@@ -73,15 +73,31 @@ def _encode_beside(row: object, usual: frozenset[str], encode: Encode) -> str:
 
     What can't be in a key is left out, and so are private names: there libraries keep what they know of the row.
     """
-    texts, held = [], vars(row)
-    for name in sorted(held.keys() - usual):
-        if not name.startswith("_"):
-            with suppress(KeyTypeError):
-                texts.append(f"{name}={encode_held(held[name], encode)}")
+    texts = []
+    for name, value in _values_beside(row, usual):
+        with suppress(KeyTypeError):
+            texts.append(f"{name}={encode_held(value, encode)}")
     for name, rows in chosen_rows(row):
         with suppress(KeyTypeError):
             texts.append(f"{name}:{encode(rows)}")
     return ",".join(texts)
+
+
+def _values_beside(row: object, usual: frozenset[str]) -> list[tuple[str, Any]]:
+    held = vars(row)
+    return [(name, held[name]) for name in sorted(held.keys() - usual) if not name.startswith("_")]
+
+
+def values_left_out(encode: Encode, row: Model) -> list[tuple[str, object]]:
+    """Return what a row has beside its fields and no key can have, but for functions: names and values."""
+    left: list[tuple[str, object]] = []
+    for name, value in _values_beside(row, _usual_names(row.__class__)):
+        try:
+            encode_held(value, encode)
+        except KeyTypeError:
+            if not callable(value):
+                left.append((name, value))
+    return left
 
 
 def encode_held(value: Any, encode: Encode) -> str:

@@ -125,6 +125,28 @@ def test_argument_of_a_type_that_may_be_right_is_not_told(before: list[object], 
     assert [] == told(lambda: function.invalidate(given))
 
 
+def club_with(name: str, value: object) -> Club:
+    """Return a saved row with a value beside its fields."""
+    club = Club.from_db("default", ["id", "name"], [7, "North"])
+    setattr(club, name, value)
+    return club
+
+
+def test_value_of_a_row_that_no_key_can_have_is_told() -> None:
+    """It may be of one visitor, and the others get what was stored for that one: told once, by its type alone."""
+    function = cached()
+
+    [reason] = told(lambda: [function.refresh(club_with("far", Club.objects.all())) for _ in range(2)])
+
+    assert "club.far is a django.db.models.query.QuerySet, which no key can have" in reason
+
+
+@pytest.mark.parametrize(("name", "value"), [("far", 3), ("_far", ...), ("far", str.upper)], ids=repr)
+def test_value_of_a_row_that_distinguishes_nothing_is_not_told(name: str, value: object) -> None:
+    """What is in the key, private names, and functions."""
+    assert [] == told(lambda: cached()(club_with(name, value)))
+
+
 @pytest.mark.parametrize("store", ["call", "refresh", "set"])
 def test_each_way_to_store_is_a_call(store: str) -> None:
     """What was refreshed or set has a key, too."""
