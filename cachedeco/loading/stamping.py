@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tables import tables
@@ -10,7 +10,7 @@ from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
 from cachedeco.loading.load import Miss
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.connections import is_isolated
-from cachedeco.storage.entries import Stamp, is_token, new_token, stamp_of
+from cachedeco.storage.entries import is_token, new_token, stamp_of
 from cachedeco.storage.store import Item
 
 Claim = Callable[[], Item]  # called under the stamps that are proposed; returns an item to add with the new tokens
@@ -66,47 +66,32 @@ def _why_none(policy: CachePolicy) -> str:
     return OLD_SNAPSHOT if transactions.snapshot_may_be_old() else ""
 
 
-class _ProposedTokens:
-    """New tokens for those that misses lack."""
-
-    def __init__(self) -> None:
-        self.fresh: dict[str, Item] = {}  # by key
-        self.missing: list[str] = []  # keys, once for each miss
-        self.replaced: set[str] = set()  # keys under which something else lies
-
-    def stamp_for(self, policy: CachePolicy, miss: Miss) -> Stamp:
-        """Return the stamp of a miss, with new tokens in the place of those that it lacks."""
-        keys, raw, stamp = miss.found.keys, miss.found.raw or {}, list[bytes]()
-        lifetimes = {keys[1]: policy.lifetime, keys[2]: None}  # of the call's own token, and of that of all calls
-        for key in keys[1:]:
-            token = raw.get(key)
-            if not is_token(token):
-                self.missing.append(key)
-                if key in raw:
-                    self.replaced.add(key)
-                if key not in self.fresh:
-                    self.fresh[key] = (key, new_token(), lifetimes.get(key, LONGEST_LIFETIME))
-                token = self.fresh[key][1]
-            stamp.append(token)
-        return tuple(stamp)
-
-
 def _fill_in(policy: CachePolicy, misses: Sequence[Miss], claim: Claim | None) -> bool:
     """Give stamps to misses whose tokens could be read; tell whether the claim was added under these."""
-    proposed = _ProposedTokens()
+    fresh: dict[str, Item] = {}  # new tokens, by key, for those that misses lack
+    lacking: list[str] = []  # their keys, once for each miss
+    replaced: set[str] = set()  # keys under which something else lies
+    unfinished = [miss for miss in misses if not miss.tokens]
     for miss in misses:
         miss.stamp = miss.tokens
-    unfinished = [miss for miss in misses if not miss.tokens]
     for miss in unfinished:
-        miss.stamp = proposed.stamp_for(policy, miss)
-    missing, replaced = proposed.missing, proposed.replaced
-    if not missing and claim is None:
+        keys: Sequence[str] = miss.found.keys
+        raw: Any = miss.found.raw or {}
+        lifetimes = {keys[1]: policy.lifetime, keys[2]: None}  # of the call's own token, and of that of all calls
+        missing = [key for key in keys[1:] if not is_token(raw.get(key))]
+        lacking += missing
+        replaced.update(key for key in missing if key in raw)
+        for key in missing:
+            if key not in fresh:
+                fresh[key] = (key, new_token(), lifetimes.get(key, LONGEST_LIFETIME))
+        miss.stamp = tuple([fresh[key][1] if key in missing else raw[key] for key in keys[1:]])
+    if not fresh and claim is None:
         return False
     # Where each `add` is a trip, tokens that the calls do not share take one trip for all. Such a token may replace
     # that of another caller: his entry is dead at birth, which costs a miss. It is new, so it revives no old entry.
-    if missing and not policy.store.pipelines:
-        replaced |= {key for key, number in Counter(missing).items() if number < len(misses)}
-    tokens, is_claimed = mint(policy.store, list(proposed.fresh.values()), replaced, [claim()] if claim else ())
+    if fresh and not policy.store.pipelines:
+        replaced |= {key for key, number in Counter(lacking).items() if number < len(misses)}
+    tokens, is_claimed = mint(policy.store, list(fresh.values()), replaced, [claim()] if claim else ())
     for miss in unfinished if not is_claimed else ():
         keys, raw = miss.found.keys[1:], miss.found.raw or {}
         miss.stamp = stamp_of(keys, {key: tokens.get(key, raw.get(key)) for key in keys})
