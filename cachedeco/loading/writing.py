@@ -214,25 +214,30 @@ def store_flow(load: Load, on_failure: OnFailure, marks: Sequence[Item]) -> Effe
 
     Then no transaction was open when the computation had ended.
     """
-
-    def begin(reraised: Reraised = ()) -> WriteBatch | None:
-        if not reraised:
-            store_entries(load, on_failure, marks)
-            return None
-        if any(miss.data is None for miss in load.misses):
-            raise SynchronousOnlyOperation
-        return _batch_of(load, on_failure, marks)
-
-    def end(reraised: Reraised = ()) -> None:
-        if reraised and not all(written):
-            raise SynchronousOnlyOperation
-        if (failed_keys := _note_written(batch, written)) and on_failure:
-            on_failure(failed_keys)
-
-    batch = yield Anywhere(begin)
+    batch = yield Anywhere(_begin_to_store, load, on_failure, marks)
     if batch is not None:
         written = yield Send(load.policy.store, batch.items)
-        yield Anywhere(end)
+        yield Anywhere(_end_storing, batch, written)
+
+
+def _begin_to_store(
+    load: Load, on_failure: OnFailure, marks: Sequence[Item], reraised: Reraised = ()
+) -> WriteBatch | None:
+    """Store entries; on an event loop return what to send."""
+    if not reraised:
+        store_entries(load, on_failure, marks)
+        return None
+    if any(miss.data is None for miss in load.misses):
+        raise SynchronousOnlyOperation
+    return _batch_of(load, on_failure, marks)
+
+
+def _end_storing(batch: WriteBatch, written: Acknowledged, reraised: Reraised = ()) -> None:
+    """Tell what the cache has acknowledged of what an event loop has sent; in the thread, if that is not all."""
+    if reraised and not all(written):
+        raise SynchronousOnlyOperation
+    if (failed_keys := _note_written(batch, written)) and batch.on_failure:
+        batch.on_failure(failed_keys)
 
 
 def _batch_of(load: Load, on_failure: OnFailure, marks: Sequence[Item]) -> WriteBatch:
