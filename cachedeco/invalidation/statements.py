@@ -473,16 +473,15 @@ def _join(statements: list[Statement]) -> Statement:
     verbs = [each.verb for each in statements if each.verb]
     transaction = [verb for verb in verbs if verb in _TRANSACTION_VERBS]
     return Statement(
-        NONE.union(*(each.writes for each in statements)),
-        NONE.union(*(each.reads for each in statements)),
-        transaction[-1] if transaction else verbs[0] if len(set(verbs)) == 1 else "other" if verbs else "",
-        NONE.union(*(each.unknown for each in statements)),
-        None,
-        most_of(each.cascades for each in statements),
-        any(each.everything for each in statements),
-        NONE.union(*(each.elsewhere for each in statements)),
-        any(each.defines for each in statements),
-        _redefined_in(statements).union(*(each.redefined for each in statements)),
+        writes=NONE.union(*(each.writes for each in statements)),
+        reads=NONE.union(*(each.reads for each in statements)),
+        verb=transaction[-1] if transaction else verbs[0] if len(set(verbs)) == 1 else "other" if verbs else "",
+        unknown=NONE.union(*(each.unknown for each in statements)),
+        cascades=most_of(each.cascades for each in statements),
+        everything=any(each.everything for each in statements),
+        elsewhere=NONE.union(*(each.elsewhere for each in statements)),
+        defines=any(each.defines for each in statements),
+        redefined=_redefined_in(statements).union(*(each.redefined for each in statements)),
     )
 
 

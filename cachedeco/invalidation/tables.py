@@ -177,18 +177,17 @@ class Tables:
     def _expand(self, statement: Statement) -> StatementEffect:
         if not statement.redefined <= self.models.keys() - self.unmanaged:
             statement = statement._replace(everything=True)
-        reads = statement.reads - self.ignored
         writes = self._written_by(statement)
         return StatementEffect(
-            reads,
-            writes,
-            statement.writes - writes - self.ignored,
-            statement.reads & self.ignored,
-            statement.unknown - self._own,
-            statement.verb,
-            (statement.elsewhere - self._own - self.ignored) | (statement.writes & self.unmanaged),
-            statement.everything,
-            statement.defines,
+            reads=statement.reads - self.ignored,
+            writes=writes,
+            kept=statement.writes - writes - self.ignored,
+            ignored=statement.reads & self.ignored,
+            unknown=statement.unknown - self._own,
+            verb=statement.verb,
+            elsewhere=(statement.elsewhere - self._own - self.ignored) | (statement.writes & self.unmanaged),
+            everything=statement.everything,
+            defines=statement.defines,
         )
 
     def _written_by(self, statement: Statement) -> frozenset[str]:
