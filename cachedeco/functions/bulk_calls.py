@@ -19,8 +19,8 @@ from cachedeco.functions.work import Work, flow_of, present_values, without_abse
 from cachedeco.loading.effects import arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load, misses_of
+from cachedeco.loading.lookup import look_closely
 from cachedeco.loading.materializing import Values, materialize
-from cachedeco.loading.tables import look_closely
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.refusals import ValueOrigin

@@ -18,9 +18,9 @@ from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.effects import arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load, Miss
+from cachedeco.loading.lookup import look_closely
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.tables import look_closely
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
 from cachedeco.runtime import modes
 from cachedeco.runtime.frames import sync_verb

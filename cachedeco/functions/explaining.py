@@ -15,11 +15,11 @@ from cachedeco.loading.flights import is_computed
 from cachedeco.loading.found import CallKeys, Found
 from cachedeco.loading.leases import is_held
 from cachedeco.loading.load import misses_of
+from cachedeco.loading.lookup import look_closely
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import MEANINGS, NOT_READ, TokenKind, bypass_in_transaction, miss_reason, token_name
 from cachedeco.loading.remembering import memory_in_use
 from cachedeco.loading.single_flight import must_compute_alone
-from cachedeco.loading.tables import look_closely
 from cachedeco.loading.unstored import UnstoredReasons
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt

@@ -4,7 +4,7 @@ The look-up: entries and their tokens by one read, for one call, for many, and f
 `look_up_one()` is all that a hit of one call does; what a first read can't find is left to `second_read`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from time import time
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -18,9 +18,10 @@ from cachedeco.loading.recalling import Recalling, recall, remember
 from cachedeco.loading.remembering import Memory, memory_in_use
 from cachedeco.loading.second_read import resolve
 from cachedeco.runtime.interrupts import Reraised
-from cachedeco.storage.entries import decode_values, new_tuple
+from cachedeco.storage.entries import decode_values, new_tuple, own_tokens_of
 from cachedeco.tracking import nested_names
 from cachedeco.tracking.collector import innermost
+from cachedeco.tracking.known_tables import KnownTables
 
 
 def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
@@ -118,6 +119,26 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str
     """
     wanted = [(policy, renew_keys(policy, keys)) for keys in calls]
     return without_invalidated(wanted, _read_entries(wanted, also))
+
+
+def look_closely(policy: CachePolicy, calls: Sequence[CallKeys]) -> list[Found]:
+    """Look up as `look_up()` does, and again if another process has stored entries under tables unknown here."""
+    results = look_up(policy, calls)
+    tables = policy.tables
+    if tables is not None and may_know_less(policy, tables, results) and tables.load():
+        return look_up(policy, calls)
+    return results
+
+
+def may_know_less(policy: CachePolicy, tables: KnownTables, calls: Iterable[Found]) -> bool:
+    """Tell whether another process may have stored one of the entries under other tables than this one knows."""
+    for found in calls:
+        data = (found.raw or {}).get(found.key)
+        if isinstance(data, bytes) and found.entry is None:
+            tokens = own_tokens_of(policy.codec, found.key, data)
+            if tokens is not None and (tokens != len(found.keys) - 1 or tables.count_dead()):
+                return True
+    return False
 
 
 def _read_entries(wanted: Sequence[Wanted], also: Collection[str] = (), *, serves: bool = False) -> list[Found]:

@@ -23,13 +23,12 @@ from cachedeco.loading.flights import NO_RESULTS, Flight, flight_name, join_or_l
 from cachedeco.loading.following import follow
 from cachedeco.loading.leases import FAILED, STORED, Held, Lease, LeaseOutcome, claim_stamps, wait_for_holder
 from cachedeco.loading.load import Load
-from cachedeco.loading.lookup import look_up
+from cachedeco.loading.lookup import look_up, may_know_less
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import UNREADABLE, bypass_in_transaction, miss_reason
 from cachedeco.loading.serving import serve_found
 from cachedeco.loading.stamping import build_stamps
-from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime import hooks
 from cachedeco.tracking import collector
 

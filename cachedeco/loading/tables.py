@@ -5,11 +5,10 @@ from typing import Final
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from cachedeco.loading.found import CallKeys, Found, renew_keys
-from cachedeco.loading.lookup import look_up
+from cachedeco.loading.found import Found, renew_keys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.interrupts import Reraised
-from cachedeco.storage.entries import Stamp, own_tokens_of
+from cachedeco.storage.entries import Stamp
 from cachedeco.storage.store import Store
 from cachedeco.tracking import collector, watcher
 from cachedeco.tracking.collector import Computation
@@ -77,23 +76,3 @@ def with_tables(
     # Without the token of a table that only another call of the function has read meanwhile: a process that knows this
     # table finds a miss.
     return tuple([tokens[key] for key in keys if key in tokens]), others
-
-
-def look_closely(policy: CachePolicy, calls: Sequence[CallKeys]) -> list[Found]:
-    """Look up as `look_up()` does, and again if another process has stored entries under tables unknown here."""
-    results = look_up(policy, calls)
-    tables = policy.tables
-    if tables is not None and may_know_less(policy, tables, results) and tables.load():
-        return look_up(policy, calls)
-    return results
-
-
-def may_know_less(policy: CachePolicy, tables: KnownTables, calls: Iterable[Found]) -> bool:
-    """Tell whether another process may have stored one of the entries under other tables than this one knows."""
-    for found in calls:
-        data = (found.raw or {}).get(found.key)
-        if isinstance(data, bytes) and found.entry is None:
-            tokens = own_tokens_of(policy.codec, found.key, data)
-            if tokens is not None and (tokens != len(found.keys) - 1 or tables.count_dead()):
-                return True
-    return False
