@@ -83,6 +83,6 @@ def _judge_beat(subject: str, beat: float | None) -> Finding:
         return Finding(subject, question, "wrong", "none has written to this cache within a day", RUN_ONE)
     age = max(0.0, time() - beat)
     answer = f"the last one wrote {duration(age)} ago"
-    return Finding(
-        subject, question, "wrong" if age > LATE_SECONDS else "well", answer, RUN_ONE if age > LATE_SECONDS else ""
-    )
+    if age > LATE_SECONDS:
+        return Finding(subject, question, "wrong", answer, RUN_ONE)
+    return Finding(subject, question, "well", answer)

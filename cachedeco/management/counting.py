@@ -1,7 +1,7 @@
 """`manage.py cachedeco stats` and `top`: what all processes have counted."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -78,18 +78,19 @@ def ratio_of(stats: "Stats") -> str:
 
 def _print_whole(console: Console, name: str, stats: "Stats") -> None:
     console.say(f"{name}()")
+    unstored = [f"{count}: {reason}" for reason, count in Counter(stats.unstored_reasons).most_common()]
     lines = {
         "hits": f"{stats.hits}, {ratio_of(stats)}" if stats.hits else "0",
         "stale": stats.stale,
         "misses": stats.misses,
-        **{f"  {reason}": count for reason, count in _by_count(stats.reasons)},
+        **{f"  {reason}": count for reason, count in Counter(stats.reasons).most_common()},
         "shared": stats.shared,
         "bypassed": stats.bypassed,
         "computations": f"{stats.computations}, {duration(stats.seconds_computing)} in all",
         "needless": stats.unchanged,
         "saved": duration(stats.seconds_saved),
         "stored": f"{stats.stored}, {size(stats.bytes_stored)} in all",
-        "unstored": "; ".join([str(stats.unstored), *_sentences(stats.unstored_reasons)]) if stats.unstored else "",
+        "unstored": "; ".join([str(stats.unstored), *unstored]) if stats.unstored else "",
         "invalidated": stats.invalidated,
         "errors": stats.errors,
         "audited": stats.audited,
@@ -97,17 +98,6 @@ def _print_whole(console: Console, name: str, stats: "Stats") -> None:
     }
     rows = [(f"    {head}", str(text)) for head, text in lines.items() if text]
     console.table(("", ""), rows, flexible=(1,))
-
-
-def _by_count(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Return reasons and their counts: the most frequent first."""
-    return sorted(reasons.items(), key=lambda item: -item[1])
-
-
-def _sentences(reasons: Mapping[str, int]) -> Iterator[str]:
-    """Yield reasons that are sentences, each with its count."""
-    for reason, count in _by_count(reasons):
-        yield f"{count}: {reason}"
 
 
 def _say_whose(console: Console, found: "Statistics") -> None:
