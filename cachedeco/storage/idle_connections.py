@@ -53,8 +53,12 @@ class IdleConnections(deque[tuple[C, float]]):
         """Close those that were idle for too long. The latest are taken first, so that others can time out."""
         limit = monotonic() - self._seconds
         with suppress(IndexError):  # none is left, of which another thread may have taken the last
-            while self[0][1] < limit:
-                self._close(self.popleft()[0])
+            while True:
+                connection, since = self.popleft()  # not only looked at: another thread may be here, too
+                if since >= limit:
+                    self.appendleft((connection, since))
+                    return
+                self._close(connection)
 
     def clear(self) -> None:
         """Close all."""
