@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.raw_queries import ask
 from cachedeco.invalidation.tables import tables
+from cachedeco.invalidation.transactions import is_in_test
 
 # By vendor: a query that returns one row for a name, if there may be something of this name: whether it is a table, and
 # the definition of a view, or of what a table is a part of. On PostgreSQL it runs inside of the caller's transaction,
@@ -95,7 +96,8 @@ def _look_behind(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behi
     found = _behind.get(place)
     if found is None and depth:
         found = _ask(connection, name, depth)
-        if found is not None and (found.is_all or depth == DEEPEST):  # else it may be found from nearer
+        # Else it may be found from nearer; and what a test has defined is undone at its end.
+        if found is not None and (found.is_all or depth == DEEPEST) and not is_in_test(connection):
             if len(_behind) >= MOST_NAMES:
                 _behind.clear()
             _behind[place] = found

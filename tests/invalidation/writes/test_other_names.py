@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.test import TestCase
 from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, CachedQuery, cached_query
@@ -382,20 +383,50 @@ def test_view_that_is_made_anew_beside_other_statements_is_asked_for_anew(
         assert names.uncached(alias) == names(alias)
 
 
+@contextmanager
+def undoing(alias: str) -> Iterator[None]:
+    """Roll the block back."""
+    with suppress(Undone), transaction.atomic(using=alias):
+        yield
+        raise Undone
+
+
+@contextmanager
+def in_test_case(alias: str) -> Iterator[None]:
+    """Do as a TestCase does around each of its tests."""
+    case = type("Case", (TestCase,), {"databases": {alias}})
+    blocks = case._enter_atomics()
+    try:
+        yield
+    finally:
+        case._rollback_atomics(blocks)
+
+
+# What rolls a definition back, and what is around the rest of the test.
+UNDONE: dict[str, tuple[Callable[[str], Any], Callable[[str], Any]]] = {
+    "a block": (undoing, nullcontext),
+    "a savepoint": (undoing, transaction.atomic),
+    "a TestCase": (in_test_case, nullcontext),
+}
+
+
 @on("sqlite", "postgresql")
-@pytest.mark.parametrize("by_savepoint", [True, False])
+@pytest.mark.parametrize("commits", [False, True], ids=["", "after a block"])
+@pytest.mark.parametrize("undone_by", UNDONE)
 def test_view_whose_definition_is_rolled_back_is_asked_for_anew(
-    engine: Engine, alias: str, *, by_savepoint: bool
+    engine: Engine, alias: str, undone_by: str, *, commits: bool
 ) -> None:
-    """What was found behind it in the block is behind it no more."""
+    """What was found behind it in the block, and behind the end of a block inside it, is behind it no more."""
+    undo, around = UNDONE[undone_by]
     with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
         names = names_in("shown")
-        outer = transaction.atomic(using=alias) if by_savepoint else nullcontext()
-        with outer, suppress(Undone), transaction.atomic(using=alias):
-            engine.execute("DROP VIEW shown")
-            engine.execute("CREATE VIEW shown AS SELECT id, name FROM tests_league")
+        with around(alias):
+            with undo(alias):
+                with transaction.atomic(using=alias) if commits else nullcontext():
+                    engine.execute("DROP VIEW shown")
+                    engine.execute("CREATE VIEW shown AS SELECT id, name FROM tests_league")
+                names(alias)
             names(alias)
-            raise Undone
         names(alias)
         Skill.objects.using(alias).update(name="x")
 
