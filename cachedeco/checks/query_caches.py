@@ -1,6 +1,6 @@
 """System check of libraries that answer queries before they are SQL: AUTO does not see what is read then."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -44,7 +44,8 @@ def _query_caches() -> Iterator[tuple[str, str]]:
     if apps.is_installed("parler") and getattr(settings, "PARLER_ENABLE_CACHING", True):
         yield "django-parler", "Set PARLER_ENABLE_CACHING = False, or prefetch the translations of the rows"
     usual = getattr(settings, "CACHEOPS_DEFAULTS", None) or {}
-    profiles = [{**usual, **each} for each in (getattr(settings, "CACHEOPS", None) or {}).values() if each is not None]
+    given = (getattr(settings, "CACHEOPS", None) or {}).values()
+    profiles = [{**usual, **each} for each in given if isinstance(each, Mapping)]  # cacheops refuses all else, but None
     is_on = apps.is_installed("cacheops") and getattr(settings, "CACHEOPS_ENABLED", True)
     if is_on and any(each.get("ops") for each in profiles):
         yield "cacheops", f"{leave_out} CACHEOPS"

@@ -14,7 +14,7 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.views import refuse_ignored_view
 from cachedeco.invalidation.delivery import invalidate
 from cachedeco.keys.refusals import refuse_function
-from cachedeco.keys.signatures import bare_signature, forward_signature
+from cachedeco.keys.signatures import advise_on_arguments, bare_signature, forward_signature
 from cachedeco.runtime import modes
 from cachedeco.runtime.frames import sync_verb
 from cachedeco.runtime.reprs import repr_of
@@ -52,6 +52,23 @@ _VERBS: Final = {
     "keys_for": "key_for(), since it is not over many ids",
     **dict.fromkeys(("original", "func", "fn", "function"), "uncached"),
 }
+_OF_ALL_CALLS: Final = "it is of all calls: invalidate() and ainvalidate() are of one"
+
+
+def refuse_attribute(owner: object, name: str, functions: type | None) -> NoReturn:
+    """
+    Raise that a cached function, or a call, has no attribute of a name, and say what it has.
+
+    *functions* is the class of the call's function.
+    """
+    verb = _VERBS.get(name, f"{name}()")
+    bare, remedy = verb.partition("(")[0], ""
+    if functions is not None and not hasattr(type(owner), bare):
+        remedy = f"; its function has {verb}" if hasattr(functions, bare) else ""
+    elif name in _VERBS:
+        remedy = f"; it has {verb}"
+    msg = f"{type(owner).__name__!r} object has no attribute {name!r}{remedy}"
+    raise AttributeError(msg, name=name, obj=owner)
 
 
 class _Signature:
@@ -88,12 +105,14 @@ class CachedFunction(Generic[P, U]):
     # --- verbs for all calls at once ---
 
     @alters_data
+    @advise_on_arguments(_OF_ALL_CALLS)
     def invalidate_all(self) -> None:
         """Invalidate every call of the function: one command for any number of them. Otherwise as `invalidate()`."""
         if modes.current_mode() != "off":
             invalidate(self._spec.options["using"], self._spec.function_token())
 
     @alters_data
+    @advise_on_arguments(_OF_ALL_CALLS)
     async def ainvalidate_all(self) -> None:
         """Do as `invalidate_all()`, from async code."""
         await sync_verb(self.invalidate_all)
@@ -142,9 +161,7 @@ class CachedFunction(Generic[P, U]):
                 return self._bound_args[0] if name == "__self__" else self._binding
             if name in _OF_FUNCTION:
                 return getattr(self._spec.source.function, name)
-            remedy = f"; it has {_VERBS[name]}" if name in _VERBS else ""
-            msg = f"{type(self).__name__!r} object has no attribute {name!r}{remedy}"
-            raise AttributeError(msg, name=name, obj=self)
+            refuse_attribute(self, name, None)
 
     def __dir__(self) -> list[str]:
         """List the verbs beside what a function has: `object.__dir__()` asks for `__class__`."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
 from enum import Enum
 from time import time
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.admission import BypassError, admit, admit_on_loop, bypass_without_key
-from cachedeco.functions.base import Args, CachedFunction, Kwargs, WithoutRefresh
+from cachedeco.functions.base import Args, CachedFunction, Kwargs, WithoutRefresh, refuse_attribute
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import look_at_calls, remember_kinds
 from cachedeco.functions.single_serving import SingleServing
@@ -111,6 +111,12 @@ class BaseCall(Generic[U, R_co]):
 
         def _serve_found(self, asked: Any, results: Iterator[Found]) -> object:
             """Return the result by what the look-up gives next, or `Work`; *asked* is what `_ask()` has returned."""
+
+    else:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Refuse what a call does not have; the function may have it."""
+            refuse_attribute(self, name, type(vars(self).get("_function")))
 
     def uncached(self) -> U:
         """Call the plain function, without the cache."""

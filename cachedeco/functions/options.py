@@ -37,10 +37,9 @@ def always(_value: object) -> bool:
 # --- checks: each takes the function's name, the option's name and the value ---
 
 
-def _check_kind(*kinds: type) -> Callable[[str, str, Any], None]:
+def _check_kind(*kinds: type, taken: str) -> Callable[[str, str, Any], None]:
     def check(function: str, option: str, value: object) -> None:
         if not isinstance(value, kinds) or isinstance(value, bool):
-            taken = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
             msg = f"{option}={repr_of(value)} for {function}(); it takes {taken}."
             raise TypeError(msg)
 
@@ -209,9 +208,9 @@ class CacheOptions(TypedDict, total=False):
     vary: Annotated[Callable[..., object] | Sequence[Callable[..., object]], Option((), _leave_to_keys)]
     namespace: Annotated[NamespaceOption | Sequence[NamespaceOption] | None, Option(None, _leave_to_keys)]
     depends_on: Annotated[Sequence[DependsOn] | Unset, Option(UNSET, _leave_to_keys)]
-    cache: Annotated[str | None, Option(None, _check_kind(str, NoneType))]
-    using: Annotated[str, Option(DEFAULT_DB_ALIAS, _check_kind(str))]
-    version: Annotated[int | str | None, Option(None, _check_kind(int, str, NoneType))]
+    cache: Annotated[str | None, Option(None, _check_kind(str, NoneType, taken="an alias of CACHES, or None"))]
+    using: Annotated[str, Option(DEFAULT_DB_ALIAS, _check_kind(str, taken="an alias of DATABASES"))]
+    version: Annotated[int | str | None, Option(None, _check_kind(int, str, NoneType, taken="a number, text or None"))]
     name: Annotated[str | None, Option(None, _leave_to_keys)]
     stale_while_revalidate: Annotated[Seconds, Option(0, _check_span)]
     stale_if_error: Annotated[Seconds, Option(0, _check_span)]

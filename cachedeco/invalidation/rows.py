@@ -28,7 +28,7 @@ from django.db.models import (
     UUIDField,
 )
 
-from cachedeco.invalidation.identities import PartTypeError, advice_for_nameless
+from cachedeco.invalidation.identities import PartTypeError, advice_for_nameless, is_saved
 from cachedeco.runtime.reprs import repr_of
 
 ModelReference = type[Model] | str
@@ -154,9 +154,11 @@ def text_of(field: AnyField, value: Any) -> str:
     """
     if isinstance(value, Model):
         row = value
-        value = getattr(row, field.target_field.attname) if field.remote_field else row.pk  # type: ignore[attr-defined]
+        name: str = field.target_field.attname if field.remote_field else "pk"  # type: ignore[attr-defined]
+        value = getattr(row, name)
         if value is None:
-            raise PartTypeError(row, advice_for_nameless(row))
+            lacks_target = f"its {name} is None, so that no row has it in {field.attname}: name the whole model"
+            raise PartTypeError(row, lacks_target if is_saved(row) else advice_for_nameless(row))
     if isinstance(value, Enum):
         value = value.value
     with suppress(ValidationError):  # a value that the field refuses is in no row

@@ -12,6 +12,7 @@ from cachedeco.invalidation.namespaces import Namespace, model_namespace, rows_n
 from cachedeco.invalidation.parts import are_parts_known, name_parts
 from cachedeco.invalidation.rows import AnyField, ModelReference, check_canonical, field_of, model_of, text_of_given
 from cachedeco.keys.expressions import ONE_ID, Expression, KeyedFunction, Pieces, parse_template
+from cachedeco.keys.signatures import advise_on_arguments
 from cachedeco.runtime import conf
 from cachedeco.runtime.databases import databases
 from cachedeco.runtime.reprs import repr_of, shorten
@@ -26,6 +27,7 @@ class Rows(NamedTuple):
     template: str
 
 
+@advise_on_arguments("it takes a model and one field of it by name: rows(ClubClass, club='{club.pk}')")
 def rows(model: ModelReference, /, **field: str) -> Rows:
     """
     Return the rows of a model with one value in a field, for *depends_on*.

@@ -159,7 +159,7 @@ def _encode_by_identity(value: object, identity: object) -> str:
 @lru_cache(maxsize=1024)
 def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each rule, in their order
     """Find the encoder of a class: its own method, what users registered, its kind, the table."""
-    if hasattr(cls, "__cache_key__"):
+    if callable(getattr(cls, "__cache_key__", None)):
         return lambda value: _encode_by_identity(value, value.__cache_key__())
     for base in cls.__mro__:
         if base in _registered:

@@ -34,6 +34,9 @@ OF_SOME_ROWS: Final = (
     "a cached method that ignores 'self' is called on all rows of a model, as Club.objects has them, and on no part of "
     "them: let a function outside the class take the filter's value"
 )
+NO_METHOD: Final = (
+    "its __cache_key__ is no method: write def __cache_key__(self), without @property, and return what distinguishes it"
+)
 REGISTER: Final = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
 
 _WEAK: Final = (weakref.ref, *weakref.ProxyTypes)
@@ -110,6 +113,8 @@ def refusal_of(cls: type) -> Callable[[object], NoReturn] | None:
     """Return what refuses instances that are made for one visitor, or by a framework; None for other classes."""
     if belongs_to_visitor(cls):
         return partial(_refuse_by_kind, REQUEST if is_request(cls) else OF_ONE_VISITOR)
+    if not callable(getattr(cls, "__cache_key__", cls)):
+        return partial(_refuse_by_kind, NO_METHOD)
     is_of_framework = not _OF_FRAMEWORKS.isdisjoint(map(path_of, cls.__mro__))
     return partial(_refuse_by_kind, OF_FRAMEWORK) if is_of_framework else None
 

@@ -2,10 +2,16 @@
 
 import inspect
 from collections.abc import Callable, Iterable
+from functools import wraps
 from importlib import import_module
 from inspect import Parameter, Signature
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
+
+from asgiref.sync import markcoroutinefunction
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _annotations_as(name: str) -> dict[str, Any]:
@@ -52,6 +58,30 @@ def parameters_of(function: Callable[..., object]) -> Iterable[Parameter]:
         return bare_signature(function).parameters.values()
     except ValueError:  # written in C, without a signature
         return ()
+
+
+def advise_on_arguments(advice: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """
+    Decorate a function of ours: an error about the arguments of its call says what to write.
+
+    Python's own counts them, `self` among them.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        signature = bare_signature(function)
+
+        @wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                msg = f"{function.__name__}(): {error}; {advice}."
+                raise TypeError(msg) from None
+            return function(*args, **kwargs)
+
+        return markcoroutinefunction(checked) if inspect.iscoroutinefunction(function) else checked
+
+    return decorate
 
 
 def _without_annotations(function: FunctionType) -> FunctionType:

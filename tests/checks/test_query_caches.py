@@ -54,6 +54,7 @@ def install(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
         ("cacheops", {"CACHEOPS": PROFILES}, ("cacheops", "CACHEOPS")),
         ("cacheops", {"CACHEOPS": {"*.*": {"timeout": 9}}, "CACHEOPS_DEFAULTS": {"ops": "get"}}, ("cacheops",)),
         ("cacheops", {"CACHEOPS": {"*.*": {"timeout": 9}, "tests.club": None}}, None),
+        ("cacheops", {"CACHEOPS": {"*.*": ("get", 9)}}, None),
         ("cacheops", {"CACHEOPS": PROFILES, "CACHEOPS_ENABLED": False}, None),
         ("cacheops", {}, None),
         ("parler", {}, ("django-parler", "PARLER_ENABLE_CACHING")),

@@ -1,5 +1,6 @@
 """What a newcomer types first, and gets wrong: each error says what was given, what is accepted, what to do next."""
 
+import asyncio
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from cachedeco import (
     listening,
     mode,
     remembered,
+    rows,
 )
 from tests.models import Club
 
@@ -243,6 +245,44 @@ def test_verb_of_another_cache_is_answered_with_ours(name: str, right: str) -> N
         with pytest.raises(AttributeError, match=f"has no attribute '{name}'; it has {right}"):
             getattr(function, name)
     assert not hasattr(single, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("get", r"it has peek\(\)"),
+        ("delete", r"it has invalidate\(\)"),
+        ("clear", r"its function has invalidate_all\(\)"),
+        ("invalidate_all", r"its function has invalidate_all\(\)"),
+        ("stats", r"its function has stats\(\)"),
+    ],
+)
+def test_verb_that_a_call_does_not_have_is_answered_with_ours(name: str, right: str) -> None:
+    """The error names the verb of the call, or of its function; for `hasattr()` there is none."""
+    single, many = cached_query(name="tests.messages.calls")(plain), cached_query_many(over="ids")(of_each)
+
+    for call in (single.call(1), many.call([1])):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'; {right}$"):
+            getattr(call, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'nothing'$"):
+        single.call(1).nothing  # type: ignore[attr-defined]  # noqa: B018 -- an attribute that is not there
+    assert not hasattr(single.call(1), name)
+
+
+def test_verb_of_all_calls_with_arguments_is_answered_with_that_of_one() -> None:
+    """`invalidate_all(7)` may mean one call, and says so at once; Python would count `self`."""
+    cached = cached_query(name="tests.messages.all")(plain)
+
+    with pytest.raises(TypeError, match=r"^invalidate_all\(\): too many positional arguments; .* invalidate\(\)"):
+        cached.invalidate_all(1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^ainvalidate_all\(\): got an unexpected keyword argument 'a'; "):
+        asyncio.run(cached.ainvalidate_all(a=1))  # type: ignore[call-arg]
+
+
+def test_rows_without_the_name_of_a_field_are_answered_with_an_example() -> None:
+    """A template alone does not say of which field it is."""
+    with pytest.raises(TypeError, match=r"^rows\(\): too many .*; it takes a model and one field of it by name: "):
+        rows(Club, "{club.pk}")  # type: ignore[call-arg]
 
 
 def test_verb_of_the_other_decorator_is_answered_with_its_twin() -> None:

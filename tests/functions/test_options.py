@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import get_language, override
 
@@ -256,9 +257,10 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cache": 7}, "cache=7 for .* it takes str or None"),
-        ({"using": None}, "using=None for .* it takes str"),
-        ({"version": 1.5}, "version=1.5 for .* it takes int or str or None"),
+        ({"cache": 7}, "cache=7 for .* it takes an alias of CACHES, or None"),
+        ({"cache": caches["default"]}, "cache=<.* object> for .* it takes an alias of CACHES, or None"),
+        ({"using": None}, "using=None for .* it takes an alias of DATABASES"),
+        ({"version": 1.5}, "version=1.5 for .* it takes a number, text or None"),
         ({"version": True}, "version=True for "),
         ({"cache_if": True}, "cache_if=True for .* it takes a callable of the value"),
         ({"ignore": "number"}, r"ignore='number' for .* is a text; it takes a sequence of names: \('number',\)"),
@@ -312,7 +314,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"ignore": 7}, r"ignore=7 for .*; it takes a sequence of names: \('request',\)"),
         ({"ignore": None}, "ignore=None for .*; it takes a sequence of names: .*, or \\(\\) for none"),
         ({"ignore": (name for name in ("number",))}, "ignore=<generator object> for .*; it takes a sequence of names"),
-        ({"using": ["default"]}, r"using=\['default'\] for .*; it takes str"),
+        ({"using": ["default"]}, r"using=\['default'\] for .*; it takes an alias of DATABASES"),
         ({"cache_exceptions": {ValueError(): 5}}, "names <ValueError object>, which is no class; it takes classes"),
         ({"cache_exceptions": {(ValueError, KeyError): 5}}, "which is no class; it takes classes: {Http404: 60}"),
         ({"cache_exceptions": {int: 60}}, "names int, which is no subclass of Exception"),

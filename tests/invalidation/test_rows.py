@@ -52,6 +52,19 @@ def test_row_without_a_primary_key_names_no_rows(field: Any) -> None:
     assert "club_id.None" == text_of(CLUB, None)
 
 
+@isolate_apps("tests")
+def test_row_without_what_a_foreign_key_holds_of_it_is_told_of_as_such() -> None:
+    """A row that is saved, and has no value in the to_field of the key: to save it would not help."""
+    meta = type("Meta", (), {"app_label": "tests"})
+    code: Any = models.CharField(max_length=9, unique=True, null=True)
+    author: Any = type("Author", (models.Model,), {"__module__": __name__, "Meta": meta, "code": code})
+    key: Any = models.ForeignKey(author, to_field="code", on_delete=models.CASCADE)
+    book: Any = type("Book", (models.Model,), {"__module__": __name__, "Meta": meta, "author": key})
+
+    with pytest.raises(TypeError, match="its code is None, so that no row has it in author_id: name the whole model"):
+        text_of(book._meta.get_field("author"), author.from_db("default", ["id", "code"], [1, None]))
+
+
 def test_row_without_a_primary_key_is_refused_in_an_invalidation_by_hand() -> None:
     """It would reach nothing, in silence."""
     with pytest.raises(TypeError, match="it is not saved"):

@@ -106,6 +106,15 @@ class Awaited:
         """Be awaited."""
 
 
+class KeyedByProperty:
+    """A class that says what it is in keys by a property."""
+
+    @property
+    def __cache_key__(self) -> int:
+        """Return what distinguishes it."""
+        return 1
+
+
 class Described:
     """A class whose repr looks like a value's."""
 
@@ -121,6 +130,7 @@ class Described:
         (Money(1, "EUR"), "__cache_key__"),
         (Money(1, "EUR"), f"{__name__}.Money"),
         (Described(), "pass key="),
+        (KeyedByProperty(), "its __cache_key__ is no method: write def __cache_key__(self), without @property"),
         (Price(1), f"{__name__}.Price"),
         (Notice(), f"register its type {__name__}.Notice"),
         (Counter("a"), "collections.Counter"),
