@@ -14,10 +14,8 @@ UNREAD: Final = (
     " often than it is called. Let it depend on less, by models or rows() instead of AUTO, or by a narrower namespace;"
     " or say depends_on=() if its value may be old for its timeout"
 )
-NEVER_STORED: Final = (
-    "Values are not stored where {}. Say depends_on=() if they may be old for their timeout, or name models whose "
-    "writes are seen"
-)
+# What to do where no write would end a value.
+DEPEND_ON_LESS: Final = "Say depends_on=() if they may be old for their timeout, or name models whose writes are seen"
 
 
 class Advice:
@@ -36,9 +34,9 @@ class Advice:
         if self.is_first(reason):
             self._tell(reason)
 
-    def give_never_stored(self, problem: str) -> None:
+    def give_never_stored(self, problem: str, remedy: str = DEPEND_ON_LESS) -> None:
         """Tell once that no value is stored: by the settings, or by the statements that the function runs."""
-        self.give(NEVER_STORED.format(problem))
+        self.give(f"Values are not stored where {problem}. {remedy}")
 
     def is_first(self, reason: str) -> bool:
         """Tell whether a reason is given for the first time. Few reasons: they are kept."""

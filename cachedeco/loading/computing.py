@@ -24,6 +24,8 @@ from cachedeco.tracking.collector import Computation, Dependencies
 
 # Values that an event loop serializes: it does nothing else meanwhile.
 MOST_ON_LOOP: Final = 100
+LOCKING: Final = "it locks rows until the transaction around the call ends, and a hit would lock none"
+LOCK_OUTSIDE: Final = "Lock them outside of it, or call it without the cache, by uncached()"
 
 
 def compute(
@@ -148,6 +150,9 @@ def _without_unstorable(load: Load, outcome: Outcome[Values]) -> Outcome[Values]
 def _prepare_each(load: Load, values: Values, computation: Computation, reraised: Reraised = ()) -> None:
     """Serialize the values; then all that they depend on was read."""
     policy = load.policy
+    if any(map(transactions.may_be_open, computation.locking)):
+        computation.problems.append(LOCKING)
+        policy.advice.give_never_stored(LOCKING, LOCK_OUTSIDE)
     for miss in load.misses:
         miss.prepared = prepare(policy, values[miss.id], reraised)
     if computation.reads is not None and policy.tables is not None:

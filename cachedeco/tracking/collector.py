@@ -69,6 +69,7 @@ class Computation:
         "has_ended",
         "is_auditable",
         "is_leading",
+        "locking",
         "parent",
         "problems",
         "reads",
@@ -101,6 +102,7 @@ class Computation:
         self.varied: list[Varied] = []
         self.problems: list[str] = []
         self.connections: list[BaseDatabaseWrapper] = []  # of its thread when it began, and those that it has used
+        self.locking: list[BaseDatabaseWrapper] = []  # those on which it has locked rows
         self.statements = 0  # a figure for people: two threads at once may lose one
 
     def begin(self) -> None:
@@ -221,6 +223,8 @@ def note_statement(effect: StatementEffect, connection: BaseDatabaseWrapper) -> 
         return
     computation.statements += 1
     computation.note_connections([connection])
+    if effect.locks:
+        computation.locking.append(connection)
     if computation.reads is not None:
         _note(computation, UNNOTED, computation.reads.note_statement, effect, connection)
 

@@ -62,6 +62,13 @@ class Branch:
         return []
 
 
+LOCKS = {
+    "FOR UPDATE": lambda alias: list(Skill.objects.using(alias).select_for_update().order_by("pk")),
+    "FOR NO KEY UPDATE": lambda alias: list(Skill.objects.using(alias).select_for_update(no_key=True)),
+    "FOR SHARE": lambda alias: list(Skill.objects.using(alias).raw("SELECT * FROM tests_skill for  share")),
+}
+
+
 @pytest.fixture
 def branch(engine: Engine) -> Iterator[Branch]:
     """Give the reader of a database with rows of both tables."""
@@ -266,3 +273,44 @@ def test_function_that_reads_by_an_alias_in_an_old_snapshot(branch: Branch) -> N
 
         assert ["new"] == by_second()
     assert ["new"] == cached()
+
+
+# --- locks ---
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("depends_on", [[AUTO], [Skill], []], ids=["AUTO", "model", "nothing"])
+@pytest.mark.parametrize("lock", LOCKS)
+def test_rows_that_are_locked_for_the_caller_are_locked_by_each_call(
+    branch: Branch, lock: str, depends_on: list[Any]
+) -> None:
+    """A hit would lock none, so that nothing is stored; a warning says so, once."""
+    alias, reading = branch.alias, LOCKS[lock]
+    locking = cached_query(name="snapshots.locking", using=alias, depends_on=depends_on, ignore=["reading"])(
+        lambda alias: [row.name for row in reading(alias)]
+    )
+
+    with heard("advice", "hit") as events:
+        for _ in range(3):
+            with transaction.atomic(using=alias):
+                assert ["old"] == locking(alias)
+
+    assert ["Values are not stored where it locks rows until the transaction around the call ends"] == [
+        event.reason.partition(",")[0] for event in events
+    ]
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_rows_that_are_locked_while_a_value_is_computed_keep_it_from_nothing(branch: Branch) -> None:
+    """The function's own block ends with it, and so does the lock."""
+
+    def counting() -> int:
+        with transaction.atomic(using=branch.alias):
+            return len(LOCKS["FOR UPDATE"](branch.alias))
+
+    locking = auto(counting)
+
+    with heard("advice", "unstored") as events:
+        assert [1, 1] == [locking(), locking.peek()]
+
+    assert [] == events
