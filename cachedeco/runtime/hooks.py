@@ -76,8 +76,8 @@ def add_hook(hook: Hook) -> None:
     """
     _check(hook)
     with _lock:
-        # A block takes its own one away at its end.
-        if not any(added == hook for by, added in _added.items() if not isinstance(by, _Block)):
+        # A block takes its own one away at its end. Copies, here and below: a signal's handler may add one meanwhile.
+        if not any(added == hook for by, added in [*_added.items()] if not isinstance(by, _Block)):
             _added[object()] = hook
         _replace_hooks()
 
@@ -103,8 +103,8 @@ def runs_anywhere(hook: H) -> H:
 def remove_hook(hook: Hook) -> None:
     """Stop calling *hook*. Removing a hook that was not added does nothing."""
     with _lock:
-        for each in [each for each, added in _added.items() if added == hook]:
-            del _added[each]
+        for each in [each for each, added in [*_added.items()] if added == hook]:
+            _added.pop(each, None)
         _replace_hooks()
 
 

@@ -114,9 +114,8 @@ class Breaker:
             cache_answers: None if the probe was interrupted, which tells nothing: another caller may probe at once.
         """
         with _lock:
-            self.queue = {
-                key: invalidation for key, invalidation in self.queue.items() if not invalidation.is_expired()
-            }
+            # Of a copy, and each by itself: a signal's handler may queue one meanwhile.
+            self.acknowledge({key: each for key, each in [*self.queue.items()] if each.is_expired()})
             closes = cache_answers is True and not self.queue
             if closes:
                 self.retry_at = None

@@ -1,11 +1,12 @@
 """Events: what happened is told to every hook, and counted right though hooks may raise."""
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import count
 from threading import Barrier
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -243,6 +244,42 @@ def test_hook_that_is_not_there_can_be_removed() -> None:
     remove_hook(fail)
 
     assert before == hooks._hooks
+
+
+@pytest.mark.parametrize("change", [add_hook, remove_hook])
+def test_hooks_may_change_while_they_are_looked_through(change: Callable[[Any], None]) -> None:
+    """A signal's handler may add or remove one between any two lines, in the thread that has the lock."""
+
+    class Changing:
+        """A hook that is interrupted where it is first compared, by a handler that adds another one."""
+
+        is_due = False
+
+        def __call__(self, _: Event) -> None:
+            """Do nothing."""
+
+        def __eq__(self, other: object) -> bool:
+            """Be interrupted."""
+            if self.is_due:
+                self.is_due = False
+                add_hook(another)
+            return self is other
+
+        __hash__ = None  # type: ignore[assignment]
+
+    def another(_: Event) -> None:
+        """Do nothing."""
+
+    hook = Changing()
+    add_hook(hook)
+    hook.is_due = True
+    try:
+        change(str)
+
+        assert another in hooks._hooks
+    finally:
+        for each in (hook, another, str):
+            remove_hook(each)
 
 
 def test_listening_ends_with_its_block() -> None:

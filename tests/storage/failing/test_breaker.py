@@ -101,6 +101,25 @@ def test_value_found_by_a_read_that_began_before_closes_nothing() -> None:
     assert (8, ["key"]) == (found, queue())
 
 
+def test_invalidation_that_is_queued_while_expired_ones_are_dropped_is_kept() -> None:
+    """A signal's handler may queue one between any two lines, in the thread that has the lock."""
+
+    class Interrupted(PendingInvalidation):
+        """One in the middle of whose look at the clock a handler invalidates something."""
+
+        def is_expired(self) -> bool:
+            """Be interrupted."""
+            breaker.enqueue_pending("default", {"another": PendingInvalidation("", None)}, flush)
+            return True
+
+    several = {"one": Interrupted("", None), "two": PendingInvalidation("", None)}
+    breaker.enqueue_pending("default", several, flush)
+
+    breaker.breakers["default"]._finish_probe(cache_answers=True)
+
+    assert ["two", "another"] == queue()
+
+
 def test_token_that_was_minted_begins_the_count_anew(commands: Commands) -> None:
     """Where nothing is ever found, the tokens of new calls prove that the cache is well."""
     for number in range(5):
