@@ -58,6 +58,8 @@ def stamp_if_cacheable(policy: CachePolicy, miss: Miss, dependencies: Dependenci
     if stamp is not None:
         # A warning, once, where it is too large: a function that was stored until its data grew.
         policy.emit_unstored(miss.key, problem, fault=problem if is_large else "")
+        if problem == collector.find_unshared(dependencies, miss.found.variation):
+            policy.advice.give(f"Values are not stored where {problem}")
     return None, dependencies.problem or _problem_inside(policy, problem)
 
 

@@ -72,6 +72,7 @@ def store_given(policy: CachePolicy, calls: Mapping[Any, Found], values: Values,
     """
     tables, load = policy.tables, Load(policy, misses_of(calls))
     if tables is not None and not tables.is_known and not policy.declared:
+        policy.advice.give(f"A value is not stored: {NOTHING_KNOWN}")
         for miss in load.misses:
             policy.emit_unstored(miss.key, NOTHING_KNOWN)
     else:

@@ -263,15 +263,20 @@ def mark_unauditable() -> None:
 
 
 def find_problem(dependencies: Dependencies, variation: Variation) -> str:
-    """
-    Return why a call with these variations and ends of nested calls can't be stored; empty if it can.
+    """Return why a call with these variations and ends of nested calls can't be stored; empty if it can."""
+    if unshared := find_unshared(dependencies, variation):
+        return unshared
+    return "the value of a cached call inside it has ended" if dependencies.ends <= time() else ""
 
-    It shares a variation of a nested call if the same callable has given the same value.
+
+def find_unshared(dependencies: Dependencies, variation: Variation) -> str:
+    """
+    Return by which variation of a nested call this one does not vary; empty if it shares all.
+
+    It shares one if the same callable has given the same value.
     """
     for function, item in dependencies.varied:
         if item not in variation:
             name = getattr(item[0], "__qualname__", repr(item[0]))
             return f"{function}() inside it varies by {name}, and this call does not: give it the same vary="
-    if dependencies.ends <= time():
-        return "the value of a cached call inside it has ended"
     return ""

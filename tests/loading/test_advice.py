@@ -4,11 +4,13 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.utils.translation import get_language
 
-from cachedeco import AUTO, cached_query
+from cachedeco import AUTO, MISSING, cached_query
 from cachedeco.loading import advice
 from cachedeco.loading.advice import ENOUGH, UNREAD
 from cachedeco.loading.tables import NOTHING_READ
+from cachedeco.loading.unshared import NOTHING_KNOWN
 from cachedeco.testing import capture_events, isolated
 from tests.loading.single_flight.callers import Boarding
 from tests.support.threads import Gate
@@ -82,3 +84,39 @@ def test_computation_under_auto_that_reads_nothing_is_told_once() -> None:
 
     assert [NOTHING_READ] == [event.reason for event in events if event.kind == "advice"]
     assert 1 == nothing.stats().hits
+
+
+def test_call_around_one_that_varies_by_more_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A *vary* that the inner function gets leaves each value of the outer one unstored, which no call shows."""
+
+    @cached_query(name="tests.advice.title", vary=get_language)
+    def title() -> str:
+        return get_language()
+
+    @cached_query(name="tests.advice.page", ignore=("title",))
+    def page(n: int) -> str:
+        return f"{title()} {n}"
+
+    with isolated(), caplog.at_level(logging.WARNING, "cachedeco"):
+        for n in (1, 2, 1):
+            page(n)
+
+    assert 3 == page.stats().computations
+    told = "title() inside it varies by get_language, and this call does not: give it the same vary="
+    assert [f"tests.advice.page(): Values are not stored where tests.advice.{told}."] == caplog.messages
+
+
+@pytest.mark.django_db
+def test_value_that_set_can_not_store_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Who has only looked and set, as with `cache.get()` and `cache.set()`, would never see a hit."""
+
+    @cached_query(name="tests.advice.given", depends_on=[AUTO])
+    def given(n: int) -> int:
+        return n
+
+    with isolated(), caplog.at_level(logging.WARNING, "cachedeco"):
+        for n in (1, 2, 1):
+            assert given.peek(n) is MISSING
+            given.call(n).set(n)
+
+    assert [f"tests.advice.given(): A value is not stored: {NOTHING_KNOWN}."] == caplog.messages
