@@ -30,14 +30,15 @@ from functools import lru_cache, partial
 from traceback import walk_tb
 from typing import Any, Final, TypeVar
 
-from django.db.models import Manager, Model, QuerySet
+from django.db.models import Manager, Model, Q, QuerySet
+from django.db.models.expressions import Combinable
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import LazyObject, Promise, empty
 from django.utils.safestring import SafeString
 
 from cachedeco.invalidation import identities
 from cachedeco.keys.places import IN_MEMORY, holds_place, is_place
-from cachedeco.keys.refusals import KeyTypeError, refusal_of, refuse, refuse_function, refuse_query
+from cachedeco.keys.refusals import KeyTypeError, refusal_of, refuse, refuse_expression, refuse_function, refuse_query
 from cachedeco.keys.saved_rows import cached_properties, encode_anonymous, encode_held, encode_row
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.keys.special_fields import IDENTITIES
@@ -333,6 +334,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     zoneinfo.ZoneInfo: lambda zone: f"{path_of(type(zone))}({encode(_zone_name(zone))})",
     dt.timezone: lambda zone: f"{path_of(type(zone))}({encode(repr(zone))})",
     (QuerySet, Manager): refuse_query,
+    (Q, Combinable): refuse_expression,
     (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): refuse_function,
 }
 

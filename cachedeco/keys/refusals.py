@@ -99,6 +99,16 @@ def refuse_query(value: object, of_method: str = OF_MANAGER) -> NoReturn:
     raise KeyTypeError(value, advice + of_method, shown=f"a {type(value).__name__}")
 
 
+def refuse_expression(value: object) -> NoReturn:
+    """
+    Refuse a part of a query, as `Q`: its text leaves out the types of values, and takes rows of one name for one row.
+
+    Raises:
+        KeyTypeError: Always.
+    """
+    raise KeyTypeError(value, "pass the values in it, and make this part of the query inside, or pass key=")
+
+
 def refuse_function(value: object, *, shown: str = "") -> NoReturn:
     """
     Refuse a function as a part of a key.

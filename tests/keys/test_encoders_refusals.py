@@ -20,6 +20,7 @@ import pytest
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.base import ContentFile
+from django.db.models import F, Q, Value
 from django.http import HttpResponse
 from django.template import Context
 from django.test import RequestFactory
@@ -158,6 +159,9 @@ class Described:
         (Club.objects.all(), "what selects the rows"),
         (Club.objects.none(), "what selects the rows"),
         (Club.objects, "what selects the rows"),
+        (Q(pk=1), "pass the values in it"),
+        (F("name"), "pass the values in it"),
+        (Value(1), "pass the values in it"),
         (RequestFactory().get("/clubs/"), "request.user.pk"),
         (RequestFactory().get("/clubs/"), "cache_page()"),
         (View(), "function outside of it"),
