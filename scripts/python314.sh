@@ -26,7 +26,7 @@ if [ $# -eq 0 ]; then
     for name in decorators method_binding methods naming options other_decorators redecoration unusual_classes; do
         set -- "$@" "tests/functions/test_$name.py"
     done
-    needing="async or twin or awaited or akey or apeek or arefresh or ainvalidate or asgiref or memcached or hash_seed"
+    needing="async or twin or awaited or akey or apeek or arefresh or ainvalidate or asgiref or memcached or driver or hash_seed"
     set -- -q tests/keys "$@" -k "not ($needing)"
 fi
 # Values that are nested as deeply as Python allows need more than the stack that a thread of node has.
