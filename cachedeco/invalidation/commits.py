@@ -185,9 +185,12 @@ class Pending:
 
         The items wait on. A rollback to a savepoint does not undo them any more: at worst they are delivered in vain.
         """
-        for deliver, items in self.items.items():
-            self.earlier.setdefault(deliver, {}).update(items)
-        self.items.clear()
+        # One by one: a signal's handler may invalidate between any two lines, and what it adds waits on, too.
+        for deliver, items in list(self.items.items()):
+            earlier = self.earlier.setdefault(deliver, {})
+            for item in list(items):
+                earlier[item] = None
+                del items[item]
         self.written.clear()
 
     def begin_after_rollback(self) -> None:
@@ -235,7 +238,7 @@ class Pending:
             del self.items[deliver]  # not before: what an interrupt stops is delivered again
 
     def _join_earlier(self) -> None:
-        for deliver, items in self.earlier.items():
+        for deliver, items in list(self.earlier.items()):
             self.items.setdefault(deliver, {}).update(items)
         self.earlier.clear()
 

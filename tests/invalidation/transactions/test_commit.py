@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from cachedeco import MISSING, Namespace
-from cachedeco.invalidation.commits import Pending
+from cachedeco.invalidation.commits import Pending, pending_on
 from tests.models import Club, ClubClass
 from tests.support.backends import Commands
 from tests.support.clubs import Undone, name_of, names, rename
@@ -273,3 +273,38 @@ def test_savepoint_rolled_back_after_an_interrupt_undoes_the_rest(pk: int, monke
             names.invalidate()
 
     assert (MISSING, ["old"]) == (name_of.peek(pk), names.peek())
+
+
+def test_what_is_added_while_the_items_begin_anew_is_delivered() -> None:
+    """A signal's handler may invalidate between any two lines, in the thread whose transaction it is."""
+    delivered: list[list[str]] = []
+
+    class Delivery:
+        """A delivery of items that is interrupted where it is hashed next, by a handler that adds more."""
+
+        is_due = False
+
+        def __call__(self, items: list[str]) -> None:
+            """Deliver."""
+            delivered.append(items)
+
+        def __eq__(self, other: object) -> bool:
+            """Be itself."""
+            return self is other
+
+        def __hash__(self) -> int:
+            """Be interrupted."""
+            if self.is_due:
+                self.is_due = False
+                pending.add(delivered.append, ["of another"], [])
+                pending.add(self, ["later"], [])
+            return id(self)
+
+    deliver = Delivery()
+    with transaction.atomic():
+        pending = pending_on(connection)
+        pending.add(deliver, ["first"], [])
+        deliver.is_due = True
+        pending.begin_anew()
+
+    assert [["first", "later"], ["of another"]] == delivered
