@@ -11,6 +11,7 @@ invalidate, so the breaker stays open, in this process, until a probe has delive
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from gzip import BadGzipFile
 from random import uniform
 from threading import RLock
 from time import monotonic
@@ -226,7 +227,7 @@ def is_outage(error: Exception, *, reading: bool = False) -> bool:
     refuses. A refused read is one: a proxy refuses it if the server behind it is unreachable.
     """
     if isinstance(error, OSError | OperationalError | InterfaceError):
-        return True
+        return not isinstance(error, BadGzipFile)  # an OSError of a serializer that compresses
     names = client_names_of(error)
     return bool(names) and (reading or not names & REFUSED_COMMANDS or bool(names & (CLOSED_CONNECTIONS | OF_CLUSTERS)))
 

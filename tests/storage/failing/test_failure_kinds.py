@@ -1,5 +1,7 @@
 """What counts as a failure of the server, and what does not."""
 
+from gzip import BadGzipFile
+
 import pymemcache.exceptions
 import pytest
 import redis.exceptions
@@ -37,7 +39,7 @@ OUTAGES = [
 # Django unpickles inside get_many: what a class does there says nothing of the server.
 OTHERS = [
     AttributeError(), EOFError(), ImportError(), KeyError(), ValueError(), ModuleNotFoundError(), ProgrammingError(),
-    TransactionManagementError(),
+    TransactionManagementError(), BadGzipFile(),
 ]  # fmt: skip
 REFUSALS = [
     pymemcache.exceptions.MemcacheClientError(),
