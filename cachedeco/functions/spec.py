@@ -12,6 +12,7 @@ from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.keys.compiler import KeyPlan, token_of_function
 from cachedeco.keys.refusals import KeyTypeError
+from cachedeco.keys.signatures import advice_on_call
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.found import VariedKeys
 from cachedeco.loading.policy import CachePolicy
@@ -137,10 +138,8 @@ class FunctionSpec:
         except TypeError as error:
             if self.accepts(args, kwargs):
                 raise
-            do = "invalidate() takes the arguments of the call, and invalidate_all() ends all calls"
-            if {"signal", "sender"} <= kwargs.keys():
-                do = "a receiver of a signal is a def that takes **kwargs and calls it; depends_on= needs no receiver"
-            msg = f"{error}; {do}."
+            usual = "invalidate() takes the arguments of the call, and invalidate_all() ends all calls"
+            msg = f"{error}; {advice_on_call(kwargs, usual)}."
             raise TypeError(msg) from None
         [key] = resolved.keyspace.finish([own])
         return Invalidation(resolved.policy.store, key, resolved.policy.lifetime)

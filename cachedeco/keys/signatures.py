@@ -1,7 +1,7 @@
 """Signatures of functions and of callables: their annotations are never evaluated, as Python 3.14 would."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from importlib import import_module
 from inspect import Parameter, Signature
@@ -60,6 +60,13 @@ def parameters_of(function: Callable[..., object]) -> Iterable[Parameter]:
         return ()
 
 
+def advice_on_call(kwargs: Mapping[str, object], advice: str) -> str:
+    """Return the advice on a call that a function of ours can't take: another one if Django's signals have made it."""
+    if {"signal", "sender"} <= kwargs.keys():
+        return "a receiver of a signal is a def that takes **kwargs and calls it; depends_on= needs no receiver"
+    return advice
+
+
 def advise_on_arguments(advice: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """
     Decorate a function of ours: an error about the arguments of its call says what to write.
@@ -75,7 +82,7 @@ def advise_on_arguments(advice: str) -> Callable[[Callable[P, T]], Callable[P, T
             try:
                 signature.bind(*args, **kwargs)
             except TypeError as error:
-                msg = f"{function.__name__}(): {error}; {advice}."
+                msg = f"{function.__name__}(): {error}; {advice_on_call(kwargs, advice)}."
                 raise TypeError(msg) from None
             return function(*args, **kwargs)
 

@@ -127,11 +127,12 @@ def test_misuse_is_explained(misuse: Callable[[], object], message: str) -> None
         misuse()
 
 
-def test_verb_that_is_a_receiver_of_a_signal_is_told_what_is_one() -> None:
+@pytest.mark.parametrize("verb", ["invalidate", "invalidate_all"])
+def test_verb_that_is_a_receiver_of_a_signal_is_told_what_is_one(verb: str) -> None:
     """Django connects it, as it takes any argument, and calls it with those of a signal."""
     total = cached_query(name="tests.messages.total")(lambda club: club)
     signal = Signal()
-    signal.connect(total.invalidate)
+    signal.connect(getattr(total, verb))
 
     with pytest.raises(
         TypeError, match=r"'signal'; a receiver of a signal is a def that takes \*\*kwargs and calls it;"
