@@ -224,10 +224,13 @@ class CacheOptions(TypedDict, total=False):
     cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _check_exceptions)]
 
 
-# What the options are called elsewhere: by django-cache-memoize, cacheops, dogpile.cache, cashews, cachetools.
+# What the options are called elsewhere: by django-cache-memoize, cacheops, dogpile.cache, cashews, cachetools, and by
+# aiocache and Flask-Caching.
 _ELSEWHERE: Final = {
     **dict.fromkeys(("ttl", "expire", "expires", "expiration_time", "cache_timeout", "max_age", "seconds"), "timeout="),
     **dict.fromkeys(("args_rewrite", "key_generator_callable", "key_func", "function_key_generator"), "key="),
+    **dict.fromkeys(("key_builder", "make_cache_key"), "key="),
+    **dict.fromkeys(("args_to_ignore", "noself"), "ignore="),
     **dict.fromkeys(("prefix", "key_prefix"), "name="),
     "over": "an option of cached_query_many() alone",
     "vary_on": "vary=",
@@ -235,7 +238,11 @@ _ELSEWHERE: Final = {
     **dict.fromkeys(("tag", "tags", "group"), "namespace="),
     **dict.fromkeys(("models", "model", "dependencies", "tables"), "depends_on="),
     **dict.fromkeys(("alias", "cache_alias", "backend", "cache_name"), "cache="),
-    **dict.fromkeys(("condition", "should_cache_fn"), "cache_if="),
+    **dict.fromkeys(("condition", "should_cache_fn", "skip_cache_func", "response_filter"), "cache_if="),
+    **dict.fromkeys(("cache_none", "skip_none"), "cache_if=, as lambda value: value is not None"),
+    "unless": "bypass() around the call, or cache_if= by the value",
+    "forced_update": "refresh(), with the arguments of the call",
+    "typed": "always so: 1 and 1.0 are two calls",
     "store_result": "a function that returns None, which is a value like any other",
     "lock": "always so: one caller computes, and wait=0 switches that off",
     "keep_fresh": "always so: what is invalidated while it is computed is never served",

@@ -469,6 +469,9 @@ def test_misspelt_option_is_refused_with_the_nearest_name() -> None:
         ("cache_alias", "cache="),
         ("lock", "always so: .* wait=0 switches that off"),
         ("keep_fresh", "always so: "),
+        ("unless", r"bypass\(\) around the call"),
+        ("cache_none", "cache_if="),
+        ("key_builder", "key="),
         ("over", r"an option of cached_query_many\(\) alone"),
     ],
 )
