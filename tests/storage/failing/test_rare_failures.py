@@ -1,9 +1,12 @@
 """What seldom happens: a value that can't be put, a token that can't be replaced, a probe for which no caller waits."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from cachedeco import MISSING, cached_query
 from cachedeco.storage.store import Store
+from cachedeco.tracking import nested_names
 from tests.support.faults import faulty
 from tests.support.stored import stored
 
@@ -31,6 +34,24 @@ def test_nonsense_under_a_tokens_name_that_can_not_be_replaced_keeps_the_value_f
         value = answer()
 
     assert (42, MISSING) == (value, answer.peek())
+
+
+def test_names_of_nested_tokens_that_could_not_be_read_are_not_remembered() -> None:
+    """The first read finds the entry, and the second one fails: with the names each later read would, one of others."""
+
+    @cached_query
+    def around() -> object:
+        return answer()
+
+    around()
+    nested_names.forget()
+    with ExitStack() as outage:
+        with faulty("get_many", after=lambda: outage.enter_context(faulty("get_many", raises=OSError)), times=1):
+            found = around.peek()
+        known = dict(nested_names.names_by_function)
+
+    assert (MISSING, {}) == (found, known)
+    assert 42 == around.peek()
 
 
 def test_cache_that_fails_when_asked_does_not_answer() -> None:
