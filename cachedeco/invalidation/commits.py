@@ -190,7 +190,7 @@ class Pending:
             earlier = self.earlier.setdefault(deliver, {})
             for item in list(items):
                 earlier[item] = None
-                del items[item]
+                items.pop(item, None)  # the handler may have begun anew, too
         self.written.clear()
 
     def begin_after_rollback(self) -> None:
