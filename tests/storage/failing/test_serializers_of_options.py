@@ -104,17 +104,24 @@ CALLS: dict[str, tuple[Callable[[], Any], Any]] = {
 }
 
 
+def updated(use_caches: UseCaches, cache_config: CacheConfig, case: str, act: Callable[[], Any]) -> type[Exception]:
+    """Have a release act, and then be the next one, with other options; return the error of what it can't read."""
+    kind, options, error = CASES[case]
+    before = cache_config(kind)
+    use_caches(default=before)
+    act()
+    use_caches(default={**before, "OPTIONS": before["OPTIONS"] | options})
+    return error
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("case", CASES)
 def test_unreadable_value_is_a_miss_and_an_event(
     use_caches: UseCaches, cache_config: CacheConfig, case: str, call: str
 ) -> None:
     """What the release before has written by another serializer breaks no call, and the event has the exception."""
-    (kind, options, error), (act, expected) = CASES[case], CALLS[call]
-    before = cache_config(kind)
-    use_caches(default=before)
-    act()
-    use_caches(default={**before, "OPTIONS": before["OPTIONS"] | options})
+    act, expected = CALLS[call]
+    error = updated(use_caches, cache_config, case, act)
 
     with capture_events() as events:
         assert expected == act()
@@ -128,11 +135,8 @@ def test_unreadable_value_is_written_over(
     use_caches: UseCaches, cache_config: CacheConfig, case: str, call: str
 ) -> None:
     """The first call stores the value, and its tokens, anew: the second one is a hit, without an event of a failure."""
-    (kind, options, _), (act, expected) = CASES[case], CALLS[call]
-    before = cache_config(kind)
-    use_caches(default=before)
-    act()
-    use_caches(default={**before, "OPTIONS": before["OPTIONS"] | options})
+    act, expected = CALLS[call]
+    updated(use_caches, cache_config, case, act)
     act()
 
     with capture_events() as events:
