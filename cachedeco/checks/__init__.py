@@ -8,6 +8,6 @@ def register() -> None:
         functions,
         names,
         private_api,
-        query_caches,
         settings,
+        unseen_queries,
     )

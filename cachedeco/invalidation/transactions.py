@@ -8,6 +8,7 @@ Transactions: which are open in this thread, whether they read old snapshots, an
 # ruff: noqa: SLF001 -- Django's own mark of the blocks of a TestCase, as its durable blocks use it; and its connections
 
 from collections.abc import Sequence
+from inspect import isroutine
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -147,8 +148,9 @@ def _has_lost_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 def _autocommits(connection: BaseDatabaseWrapper) -> bool | None:
     """Tell whether MySQL commits each statement, as its drivers know, and Django may not; None of others."""
+    # A client of MongoDB has an attribute of every name, which is a database and no method.
     ask = getattr(connection.connection, "get_autocommit", None)
-    return None if ask is None else bool(ask())
+    return bool(ask()) if isroutine(ask) else None
 
 
 def is_in_test(connection: BaseDatabaseWrapper) -> bool:

@@ -27,7 +27,7 @@ from django.core.management import load_command_class
 
 import cachedeco
 from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Stats, cached_query, testing
-from cachedeco.checks import caches, functions, names, private_api, query_caches
+from cachedeco.checks import caches, functions, names, private_api, unseen_queries
 from cachedeco.checks import settings as settings_checks
 from cachedeco.contrib.measuring import INSTRUMENTS
 from cachedeco.functions.options import always
@@ -238,7 +238,7 @@ def test_settings_table_is_the_settings() -> None:
     assert settings == [(unquoted(name), evaluated(default)) for name, _, default in table]
 
 
-CHECKS = (settings_checks, names, functions, caches, private_api, query_caches, outbox_checks)
+CHECKS = (settings_checks, names, functions, caches, private_api, unseen_queries, outbox_checks)
 
 
 def test_checks_table_is_the_checks() -> None:

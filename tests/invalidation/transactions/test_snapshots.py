@@ -419,6 +419,15 @@ def test_driver_that_knows_of_autocommit_is_in_no_transaction_with_it() -> None:
     assert [False, None] == found
 
 
+def test_client_with_attributes_of_every_name_is_in_no_known_transaction() -> None:
+    """As that of MongoDB, which takes each name for that of a database: such an attribute is no method to call."""
+    server: Any = PostgreSQL(None)
+    server.vendor = "mongodb"
+    server.get_autocommit = object()
+
+    assert transactions.driver_in_transaction(server) is None
+
+
 @pytest.mark.usefixtures("_by_hand")
 def test_invalidation_after_commit_by_hand_reaches_everybody(pk: int) -> None:
     """With autocommit off, a caller that invalidates after the commit is right."""

@@ -1,13 +1,15 @@
-"""W017: a library that answers queries from its own cache hides from AUTO what is read."""
+"""W017 and W018: queries that a library answers from its own cache, or that are no SQL, are not seen."""
 
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import connections
+from django.db.models.sql import compiler
 
 from cachedeco import AUTO, cached_query
-from cachedeco.checks import query_caches
-from cachedeco.checks.query_caches import check_query_caches
+from cachedeco.checks import unseen_queries
+from cachedeco.checks.unseen_queries import check_databases, check_query_caches
 from tests.models import Club
 
 PROFILES = {"tests.club": {"ops": "all", "timeout": 60}}
@@ -31,6 +33,12 @@ def by_settings() -> int:
     return 1
 
 
+@cached_query(depends_on=())
+def by_nothing() -> int:
+    """Depend on nothing."""
+    return 1
+
+
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
     """Give a function that installs an app, has some functions and settings, and returns what is found."""
@@ -38,7 +46,7 @@ def install(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
     def found(app: str, *functions: Any, **changes: Any) -> list[str]:
         is_installed = apps.is_installed
         monkeypatch.setattr(apps, "is_installed", lambda name: name == app or is_installed(name))
-        monkeypatch.setattr(query_caches, "decorated_functions", lambda: [each._spec for each in functions])
+        monkeypatch.setattr(unseen_queries, "decorated_functions", lambda: [each._spec for each in functions])
         for name, value in changes.items():
             setattr(settings, name, value)
         return [f"{message.id} {message.msg} {message.hint}" for message in check_query_caches()]
@@ -91,3 +99,33 @@ def test_functions_that_name_what_they_depend_on_are_not_concerned(
 ) -> None:
     """Only AUTO asks what is read."""
     assert number == len(install("cachalot", *functions, CACHEDECO=cachedeco))
+
+
+class Compiler(compiler.SQLCompiler):
+    """As of a backend whose database takes no SQL."""
+
+    def execute_sql(self, *_: Any, **__: Any) -> Any:
+        """Ask the database in its own way."""
+
+
+@pytest.mark.parametrize(
+    ("function", "of_backend", "found"),
+    [
+        (by_what_is_read, Compiler, ["cachedeco.W018"]),
+        (by_name, Compiler, ["cachedeco.W018"]),
+        (by_nothing, Compiler, []),
+        (by_what_is_read, compiler.SQLCompiler, []),
+        (by_name, type("OfItsOwn", (compiler.SQLCompiler,), {}), []),
+    ],
+)
+def test_database_that_takes_no_sql_is_named(
+    monkeypatch: pytest.MonkeyPatch, function: Any, of_backend: type, found: list[str]
+) -> None:
+    """Neither reads nor writes of it are seen, so that only functions that depend on nothing are right there."""
+    monkeypatch.setattr(unseen_queries, "decorated_functions", lambda: [function._spec])
+    monkeypatch.setattr(connections["other"].ops, "compiler", lambda _: of_backend)
+
+    messages = check_databases()
+
+    assert found == [message.id for message in messages]
+    assert all("'other'" in message.msg for message in messages)

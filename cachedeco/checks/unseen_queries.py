@@ -1,4 +1,4 @@
-"""System check of libraries that answer queries before they are SQL: AUTO does not see what is read then."""
+"""System checks of queries that are no SQL of ours to see: of other libraries' caches, and of other databases."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,6 +7,8 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.models.sql.compiler import SQLCompiler
 
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.keys.dependencies import AUTO
@@ -17,12 +19,7 @@ from cachedeco.runtime.validation import UNSET
 @register("cachedeco")
 def check_query_caches(**_: Any) -> Sequence[CheckMessage]:
     """Check that no other library caches the queries of functions that depend on what they read."""
-    try:
-        usual = conf.settings().DEPENDS_ON
-    except ImproperlyConfigured:
-        return []  # reported by E001
-    given = (spec.options["depends_on"] for spec in decorated_functions())
-    if not any(AUTO in (usual if each is UNSET else each) for each in given):
+    if not any(AUTO in each for each in _dependencies()):
         return []
     return [
         Warning(
@@ -33,6 +30,35 @@ def check_query_caches(**_: Any) -> Sequence[CheckMessage]:
         )
         for library, remedy in _query_caches()
     ]
+
+
+@register("cachedeco")
+def check_databases(**_: Any) -> Sequence[CheckMessage]:
+    """Check that functions depend on what is read or written only where the ORM sends SQL."""
+    if not any(_dependencies()):
+        return []
+    return [
+        Warning(
+            f"The backend of the database {alias!r} sends no SQL, so that what is read and written there is not seen: "
+            "a function that depends on its models, or on AUTO, is not invalidated by writes.",
+            hint="Say depends_on=() where a function reads it, and invalidate in receivers of signals. If cached "
+            "functions do not read it, silence this check.",
+            id="cachedeco.W018",
+        )
+        for alias in connections
+        # The method of a backend for another language is its own.
+        if connections[alias].ops.compiler("SQLCompiler").execute_sql is not SQLCompiler.execute_sql
+    ]
+
+
+def _dependencies() -> list[Sequence[object]]:
+    """Return what each function depends on; nothing where E001 reports the settings."""
+    try:
+        usual = conf.settings().DEPENDS_ON
+    except ImproperlyConfigured:
+        return []
+    given = (spec.options["depends_on"] for spec in decorated_functions())
+    return [usual if each is UNSET else each for each in given]
 
 
 def _query_caches() -> Iterator[tuple[str, str]]:
