@@ -294,8 +294,8 @@ def _check_atomic_requests(alias: str) -> Iterator[CheckMessage]:
     """Check for a database on which each view is a transaction that can store nothing."""
     if connections.settings[alias].get("ATOMIC_REQUESTS") and _keeps_snapshots(alias):
         yield Warning(
-            f"Database {alias!r} has ATOMIC_REQUESTS, and its transactions keep the snapshot of their first query:"
-            " nothing that a view computes is stored.",
+            f"Database {alias!r} has ATOMIC_REQUESTS, and its transactions keep the snapshot of their first query, or "
+            "can't be known not to: nothing that a view computes is stored.",
             hint="Use atomic() in the code that needs it instead; or READ COMMITTED, if the database has it.",
             id="cachedeco.W007",
         )
@@ -317,8 +317,8 @@ def _retries(given: object) -> bool:
 
 
 def _keeps_snapshots(alias: str) -> bool:
-    """Tell whether the settings show that transactions are above READ COMMITTED."""
-    if connections[alias].vendor == "sqlite":
+    """Tell whether transactions are not known to be at READ COMMITTED, by the settings and the vendor."""
+    if connections[alias].vendor not in {"postgresql", "mysql"}:
         return True
     level = connections.settings[alias].get("OPTIONS", {}).get("isolation_level")
     # PostgreSQL's is an enum member, MySQL's a text.

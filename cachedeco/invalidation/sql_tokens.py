@@ -43,6 +43,7 @@ _TAG: Final = r"(?:(?:[a-z_]|[^\x00-\x7f])\w*)?"  # of a literal between dollars
 _NAMES: Final = re.compile(_NAME, re.ASCII)
 _WORDS: Final = re.compile(_WORD, re.ASCII)
 _OPEN: Final = frozenset("'\"`")
+_QUOTES: Final = str.maketrans("", "", "\"`'[]")
 
 # SQLite and SQL Server take [name] for "name". What is in brackets behind a word is a subscript of PostgreSQL's.
 _BRACKETED: Final = re.compile(rf"""({_QUOTED}|'[^']*')|(?<![\w\])])\[([a-z_][^][()'"`,;]*)\]""")
@@ -153,7 +154,7 @@ def words_of(text: str) -> list[str]:
 
 def last_part(name: str) -> str:
     """Return a name without quotes and case, and without the schema before it."""
-    return name.casefold().replace('"', "").replace("`", "").replace("'", "").rpartition(".")[2].strip()
+    return name.casefold().translate(_QUOTES).rpartition(".")[2].strip()
 
 
 def statements_in(tokens: Tokens) -> Iterator[Tokens]:

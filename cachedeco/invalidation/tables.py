@@ -24,6 +24,7 @@ from django.conf import settings as django_settings
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.db.backends.utils import truncate_name
 from django.db.models import DO_NOTHING, Model
 from django.db.models.signals import class_prepared
 from django.utils.module_loading import import_string
@@ -47,6 +48,8 @@ OUTBOX: Final = "cachedeco_outbox"
 # Kinds of statements, and their texts, whose effect is remembered: a site has some hundred.
 MOST_EFFECTS: Final = 4_096
 LONGEST_TEXT: Final = 300
+# The longest name that Django's backend for Oracle puts into SQL as it is; it shortens the others.
+ORACLE: Final = 30
 # Statements that fail where there is no table of their name.
 ROW_VERBS: Final = DML | {"copy", "load"}
 SAVEPOINTS: Final = frozenset({"savepoint", "release", "rollback to"})
@@ -90,7 +93,8 @@ class Tables:
         self.faults: list[str] = []  #: of the settings; a check reports them
         self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)
         named = {name: self._tables_behind(name, tables) for name, tables in settings.TABLES.items()}
-        self._statement_of = statements.Parser(self.models, named).statement_of
+        shortened = {truncate_name(table, ORACLE): {table} for table in self.models if len(table) > ORACLE}
+        self._statement_of = statements.Parser(self.models, {**shortened, **named}).statement_of
         self._effect_of = lru_cache(MOST_EFFECTS)(self._expand)
         self._by_text: dict[str, StatementEffect] = {}
         self._own = frozenset(_tables_of_caches())

@@ -354,6 +354,8 @@ def test_cache_of_few_entries_is_w009_before_a_deployment(
     ("vendor", "level", "expected"),
     [
         ("sqlite", None, True),
+        ("oracle", None, True),
+        ("microsoft", "READ COMMITTED", True),
         ("postgresql", None, False),
         ("postgresql", IsolationLevel.READ_COMMITTED, False),
         ("postgresql", IsolationLevel.SERIALIZABLE, True),

@@ -648,6 +648,19 @@ def test_lists_of_all_lengths_are_one_text(count: int) -> None:
     assert again[1] is found[1]
 
 
+@pytest.mark.parametrize("name", ["[dbo].[legacy]", "dbo].[legacy", '"dbo"."legacy"', "dbo.legacy", "legacy"])
+@pytest.mark.parametrize("in_text", ["[dbo].[legacy]", "[dbo] . [Legacy]", "dbo.legacy", "[legacy]"])
+def test_table_is_known_by_the_names_that_projects_on_sql_server_give_it(name: str, in_text: str) -> None:
+    """Django has no schemas, so that `db_table` has the brackets that the backend would put around a name."""
+    tables = Parser([name])
+
+    read = tables.statement_of(f"SELECT TOP 5 {in_text}.[id] FROM {in_text} WHERE {in_text}.[id] = %s")
+    written = tables.statement_of(f"SET NOCOUNT OFF; UPDATE {in_text} SET [a] = %s WHERE {in_text}.[id] = %s")
+
+    assert ({name}, set()) == (read.reads, read.unknown)
+    assert ({name}, set()) == (written.writes, written.elsewhere)
+
+
 def test_text_that_stays_long_is_not_remembered() -> None:
     """Memory is bounded: neither more than so many texts nor enormous ones."""
     text = f'UPDATE "shop_shop" SET "a" = CASE {"WHEN %s THEN 1 " * 1000} END'

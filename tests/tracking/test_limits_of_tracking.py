@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.db.backends.utils import truncate_name
 from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, cached_query, deferred_invalidation
@@ -116,6 +117,20 @@ def test_ignored_column_is_known_in_any_case(settings: Settings, monkeypatch: py
 
     assert not known.effect_of('UPDATE "tests_player" SET "Number" = %s').writes
     assert known.effect_of('UPDATE "tests_player" SET "Number" = %s, "name" = %s').writes
+
+
+def test_long_name_is_known_as_oracle_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django shortens it in SQL, not in the model."""
+    name = "a_table_whose_name_is_long_for_oracle"
+    in_text = truncate_name(name, 30).upper()
+    monkeypatch.setattr(Player._meta, "db_table", name)
+    known = tables.Tables(conf.settings())
+
+    read = known.effect_of(f'SELECT "X" FROM "{in_text}"')  # noqa: S608 -- it is not sent
+    written = known.effect_of(f'DELETE FROM "{in_text}"')  # noqa: S608 -- nor is this
+
+    assert (True, set()) == (name in read.reads, read.unknown)
+    assert (True, set()) == (name in written.writes, written.elsewhere)
 
 
 def test_model_that_is_defined_meanwhile_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
