@@ -1,6 +1,6 @@
 """Explain calls: key, entry, tokens, and what a call would do now, and why. Nothing is computed, changed or counted."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from math import inf
@@ -24,10 +24,12 @@ from cachedeco.loading.unstored import UnstoredReasons
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments, hide_secrets, shorten, shorten_error, shorten_reason
+from cachedeco.runtime.subjects import subject_of
 from cachedeco.runtime.units import counted, duration, size
 from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_details, tokens_inside
 from cachedeco.storage.looking import LookingStore
 from cachedeco.storage.store import Store
+from cachedeco.tracking.reads import tables_of_rows
 
 CallOutcome = Literal[
     "hit",
@@ -43,6 +45,13 @@ TokenState = Literal[
     "new",  # it is not there, and the next computation makes it
     "unread",  # the cache was not read; or it is of a nested call, in an entry that is dead for another reason
 ]
+TokenSource = Literal[
+    "itself",  # every call has it, and every function
+    "options",  # *namespace* or *depends_on* names it
+    "AUTO",  # this call or another one of the function has read the table
+    "arguments",  # so it has, and a row among the arguments is of the table, or one that hangs on such a row
+    "nested",  # a cached call inside the computation depends on it
+]
 WaitsFor = Literal["", "another caller of this process", "another process"]
 
 _WOULD: Final[Mapping[CallOutcome, str]] = {
@@ -53,6 +62,14 @@ _WOULD: Final[Mapping[CallOutcome, str]] = {
 }
 _FRESH: Final = "its entry is fresh, and none of its tokens has changed"
 _REMEMBERED: Final = "this request, or block of remembered(), has read it before"
+# Before the first token of each source.
+_LABELS: Final[Mapping[TokenSource, str]] = {
+    "itself": "depends on",
+    "options": "",
+    "AUTO": "AUTO",
+    "arguments": "arguments",
+    "nested": "inside",
+}
 _STALE: Final = "its entry is past its timeout, and may be served while one caller refreshes it"
 
 
@@ -64,6 +81,16 @@ class ExplainedToken:
     name: str  #: what it stands for: "this call", "the function", "namespace club:7", "table clubs_club"
     state: TokenState
     age: float | None  #: seconds since it was made: since the invalidation, if it has changed; None if it is not there
+    source: TokenSource  #: what has brought it
+    nested: str  #: the cached function inside the computation that depends on it; empty of other sources
+
+    @property
+    def clause(self) -> str:
+        """Return how a call comes to depend on it, as a relative clause; empty where the name of it says so."""
+        if self.source == "arguments":
+            return "of a row among its arguments"
+        is_named = not self.nested or self.kind in {"nested call", "nested function"}
+        return "" if is_named else f"on which {self.nested}() inside it depends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +137,10 @@ class Explanation:
         if self.outcome == "stale":
             return _STALE
         reason, _, detail = self.reason.partition(": ")
-        ages = [each.age for each in self.tokens if each.state == "changed" and each.name == detail]
-        ago = f" {duration(ages[0])} ago" if reason == "invalidated" and ages and ages[0] is not None else ""
-        parts = [f"{MEANINGS[reason]}{ago}", detail, self.error.removesuffix(".")]
+        blamed = next((each for each in self.tokens if detail == each.name and each.state in {"changed", "lost"}), None)
+        ago = f" {duration(blamed.age)} ago" if reason == "invalidated" and blamed and blamed.age is not None else ""
+        clause = f", {blamed.clause}" if blamed and blamed.clause else ""
+        parts = [f"{MEANINGS[reason]}{ago}", f"{detail}{clause}", self.error.removesuffix(".")]
         return ": ".join([each for each in parts if each])
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,10 +155,12 @@ class Explanation:
         if self.waits_for:
             lines.append(f"It would wait for {self.waits_for}, which computes it now.")
         lines += [f"  {name:<11} {shorten(text) if name == 'key' else text}" for name, text in self.facts()]
-        for n, token in enumerate(self.tokens):
+        source = ""
+        for token in self.tokens:
+            label, source = "" if token.source == source else _LABELS[token.source], token.source
             made = "" if token.state == "changed" else "made "
             when = "" if token.age is None else f" ({made}{duration(token.age)} ago)"
-            lines.append(f"  {'' if n else 'depends on':<11} {token.state:<10}{token.name}{when}")
+            lines.append(f"  {label:<11} {token.state:<10}{token.name}{when}")
         return "\n".join(lines)
 
     def facts(self) -> Iterator[tuple[str, str]]:
@@ -182,7 +212,10 @@ def explain_calls(
     looked_up = [Found(keys) for keys in keys_of] if modes.current_mode() == "off" else look_closely(policy, keys_of)
     looker = _Looker(spec, policy, store, resolved.policy.unstored)
     found = dict(zip(calls, looked_up, strict=True))
-    explained = {n: looker.explain(texts[n], keys, found[n]) for n, keys in zip(calls, keys_of, strict=True)}
+    explained = {
+        n: looker.explain(texts[n], keys, found[n], seen.arguments_of(*calls[n]))
+        for n, keys in zip(calls, keys_of, strict=True)
+    }
     misses = {n: found[n] for n, each in explained.items() if each.outcome == "miss"}
     return explained | {n: replace(explained[n], waits_for=who) for n, who in _waits_for(policy, misses).items()}
 
@@ -201,6 +234,10 @@ def _seen_through(spec: FunctionSpec, store: Store) -> FunctionSpec:
 def call_text(spec: FunctionSpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """Return a call as source text, short and without secrets."""
     return f"{spec.name}({format_arguments(parameters_of(spec.source.function), args, kwargs)})"
+
+
+def _order_of(token: ExplainedToken) -> int:
+    return [*_LABELS].index(token.source)
 
 
 def _serializer_of(spec: FunctionSpec) -> str:
@@ -255,7 +292,7 @@ class _Looker:
         memory = memory_in_use()
         return memory is not None and memory.recall(self.policy, keys) is not None
 
-    def explain(self, text: str, keys: CallKeys, found: Found) -> Explanation:
+    def explain(self, text: str, keys: CallKeys, found: Found, arguments: Iterable[object]) -> Explanation:
         """Put the explanation of one call together."""
         is_remembered = self.is_remembered(keys)
         outcome, reason = self.outcome_of(keys, found, is_remembered=is_remembered)
@@ -272,7 +309,7 @@ class _Looker:
             cache=self.policy.store.alias,
             serializer=_serializer_of(self.spec),
             entry=self._entry_of(found, data),
-            tokens=tuple(self._tokens_of(found, data)),
+            tokens=tuple(sorted(self._tokens_of(found, data, arguments), key=_order_of)),
             is_remembered=outcome == "hit" and is_remembered,
             error=shorten_error(failures[0]) if failures else "",
             unstored=self.unstored.get(found.key) if outcome == "miss" else "",
@@ -294,7 +331,7 @@ class _Looker:
             is_error=details.is_error,
         )
 
-    def _tokens_of(self, found: Found, data: Any) -> Iterator[ExplainedToken]:
+    def _tokens_of(self, found: Found, data: Any, arguments: Iterable[object]) -> Iterator[ExplainedToken]:
         """Yield the tokens that the call depends on, and those that its entry names: of nested calls."""
         codec, own = self.policy.codec, found.keys[1:]
         raw: Mapping[str, Any] = found.raw or {}
@@ -302,6 +339,8 @@ class _Looker:
         names: list[str] = []
         if own_tokens_of(codec, found.key, data) == len(own):
             stamp, names = tokens_inside(codec, found.key, data)
+        sources = self._sources_of(own, arguments)
+        nested = ""
         for n, key in enumerate([*own, *names]):
             now: Any = raw.get(key)
             state: TokenState
@@ -316,4 +355,22 @@ class _Looker:
             else:
                 state = "lost" if n < len(own) or found.entry_keys[len(found.keys) :] else "unread"
             kind, name = token_name(found.keys, key)
-            yield ExplainedToken(kind, hide_secrets(name), state, age_of(now) if is_token(now) else None)
+            if kind in {"nested call", "unknown"}:  # the first of its tokens
+                nested = subject_of(key).name if kind == "nested call" else ""
+            age = age_of(now) if is_token(now) else None
+            yield ExplainedToken(kind, hide_secrets(name), state, age, sources.get(key, "nested"), nested)
+
+    def _sources_of(self, own: Sequence[str], arguments: Iterable[object]) -> dict[str, TokenSource]:
+        """Return what has brought each of the tokens that a call depends on itself, by key."""
+        sources: dict[str, TokenSource] = dict.fromkeys(own, "options")
+        sources |= dict.fromkeys(own[:2], "itself")
+        tables = self.policy.tables
+        if tables is not None and tables.keys:
+            sources |= dict.fromkeys(tables.keys, "AUTO")
+            try:
+                of_rows = {tables.key_of(name) for name in tables_of_rows(arguments)}
+            except Exception as error:  # noqa: BLE001 -- an argument's own class may raise anything
+                pass_interrupt(error)
+                of_rows = set()
+            sources |= dict.fromkeys(of_rows.intersection(tables.keys), "arguments")
+        return sources

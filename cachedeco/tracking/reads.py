@@ -115,7 +115,7 @@ class TableReads:
 
     def note_rows(self, values: Iterable[object]) -> Noted:
         """Note the tables of rows among the arguments of the call, with what is selected or prefetched on them."""
-        return self._note_tables(set(_tables_of_rows(values, set(), DEEPEST)), None)
+        return self._note_tables(set(tables_of_rows(values)), None)
 
     def _note_tables(self, names: set[str], connection: BaseDatabaseWrapper | None) -> Noted:
         self.read |= names
@@ -141,8 +141,12 @@ class TableReads:
         return Noted(tokens)
 
 
-def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Iterator[str]:
+def tables_of_rows(values: Iterable[object]) -> Iterator[str]:
     """Yield the tables of all rows among values, and of rows that hang on these: selected or prefetched."""
+    return _tables_of_rows(values, set(), DEEPEST)
+
+
+def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Iterator[str]:
     for value in values:
         if isinstance(value, Model):
             if id(value) not in seen:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import override_settings
 
@@ -34,7 +35,7 @@ from cachedeco.loading.writing import NOT_WANTED, UNSERIALIZABLE, WITH_CSRF
 from cachedeco.storage.store import Store
 from tests.conftest import CacheConfig, UseCaches
 from tests.loading.test_reasons import CAUSES, SITUATIONS, page, page_of_the_day, pages, price
-from tests.models import Club
+from tests.models import Club, ClubClass, Member
 from tests.support.backends import Commands
 from tests.support.clocks import replace_time
 from tests.support.faults import faulty
@@ -572,6 +573,81 @@ def test_tables_of_a_process_that_has_not_called_yet_are_known() -> None:
     assert "table tests_club" in [each.name for each in explained.tokens]
     tables: Any = clubs._spec.resolve().policy.tables
     assert frozenset() == tables.names
+
+
+@cached_query(60, name="shop.users", depends_on=["auto"])
+def users() -> list[str]:
+    """Return what is read inside another computation."""
+    return [user.username for user in User.objects.all()]
+
+
+@cached_query(60, name="shop.lesson_names", namespace="club:{club.pk}", depends_on=["auto", "tests.Member"])
+def lesson_names(club: Club) -> list[str]:
+    """Return what depends on a namespace, a model, a row among its arguments, statements, and a nested call."""
+    return [*users(), club.name, *[each.name for each in ClubClass.objects.filter(club=club.pk)]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_explanation_says_what_has_brought_each_token() -> None:
+    """Who asks why a write has ended an entry learns whether an option, a row, the function or a nested call did it."""
+    club = Club.objects.create(name="North")
+    lesson_names(club)
+
+    tokens = lesson_names.explain(club).tokens
+
+    assert [
+        ("this call", "itself", ""),
+        ("the function", "itself", ""),
+        ("namespace club", "options", ""),
+        (f"namespace club:{club.pk}", "options", ""),
+        ("table tests_member", "options", ""),
+        ("table tests_clubclass", "AUTO", ""),
+        ("table tests_club", "arguments", ""),
+        ("the nested call shop.users()", "nested", "shop.users"),
+        ("the nested function shop.users()", "nested", "shop.users"),
+        ("table auth_user", "nested", "shop.users"),
+    ] == [(each.name, each.source, each.nested) for each in tokens]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("write", "line", "clause"),
+    [
+        (User.objects.create, "              changed   table auth_user", ", on which shop.users() inside it depends."),
+        (Club.objects.create, "  arguments   changed   table tests_club", ", of a row among its arguments."),
+        (Member.objects.create, "              changed   table tests_member", "table tests_member."),
+        (users.invalidate, "  inside      changed   the nested call shop.users()", "the nested call shop.users()."),
+    ],
+)
+def test_text_of_an_explanation_says_what_has_brought_the_token_to_blame(
+    write: Callable[[], object], line: str, clause: str
+) -> None:
+    """In the first line, and before the tokens of each source."""
+    club = Club.objects.create(name="North")
+    lesson_names(club)
+    write()
+
+    first, *others = str(lesson_names.explain(club)).splitlines()
+
+    assert first.endswith(clause)
+    assert next(each for each in others if " changed " in each).startswith(line)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_argument_that_cannot_be_looked_through_does_not_stop_an_explanation() -> None:
+    """What its class raises is no answer to who asks why nothing is stored."""
+
+    class Broken(dict[str, object]):
+        def values(self) -> Any:
+            raise ValueError
+
+    @cached_query(60, name="shop.clubs_by_options", depends_on=["auto"], ignore=("options",))
+    def clubs(options: object) -> list[str]:  # noqa: ARG001 -- looked through for rows
+        return [club.name for club in Club.objects.all()]
+
+    clubs(None)
+
+    assert "hit" == clubs.explain(Broken()).outcome
 
 
 class Results:

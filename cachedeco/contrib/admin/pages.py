@@ -19,7 +19,7 @@ from cachedeco.runtime.units import duration
 
 if TYPE_CHECKING:
     from cachedeco.diagnosis.findings import Finding
-    from cachedeco.functions.explaining import Explanation
+    from cachedeco.functions.explaining import ExplainedToken, Explanation
     from cachedeco.management.invalidating import Target, TargetOutcome
 
 logger: Final = logging.getLogger("cachedeco")
@@ -68,8 +68,12 @@ def _page_of(explanation: "Explanation") -> ExplainedCall:
         why=explanation.why,
         waits_for=explanation.waits_for,
         facts=[*explanation.facts()],
-        tokens=[(each.state, each.name, _since(each.state, each.age)) for each in explanation.tokens],
+        tokens=[(each.state, _named(each), _since(each.state, each.age)) for each in explanation.tokens],
     )
+
+
+def _named(token: "ExplainedToken") -> str:
+    return f"{token.name}, {token.clause}" if token.clause else token.name
 
 
 def _since(state: str, age: float | None) -> str:

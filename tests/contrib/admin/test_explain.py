@@ -39,7 +39,7 @@ def explained(browser: Client, function: str, arguments: str = "") -> str:
 
 @pytest.mark.parametrize("reason", CAUSES)
 def test_page_says_why_a_call_would_be_a_miss(browser: Client, reason: str) -> None:
-    """The token that is to blame is named, and has another state."""
+    """The token that is to blame is named, with the nested call that has brought it, and has another state."""
     page(7)
     page(7)
     CAUSES[reason]()
@@ -49,7 +49,8 @@ def test_page_says_why_a_call_would_be_a_miss(browser: Client, reason: str) -> N
     kind, _, blamed = reason.partition(": ")
     assert "A miss shop.page(7)" in text
     state = {"invalidated": "changed", "lost token": "lost"}.get(kind)
-    assert state is None or f"{blamed} {state}" in text
+    of_whom = ", on which shop.price() inside it depends" if blamed == "namespace price:7" else ""
+    assert state is None or f"{blamed}{of_whom} {state}" in text
 
 
 @pytest.mark.parametrize("reason", SITUATIONS)
