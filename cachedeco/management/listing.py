@@ -94,7 +94,7 @@ def _dependencies(each: "FunctionDescription") -> str:
     if "auto" not in each.depends_on:
         return ", ".join(each.depends_on)
     named = [item for item in each.depends_on if item != "auto"]
-    known = ", ".join(each.tables_read) or "nothing read yet"
+    known = ", ".join(each.tables_read) or "no table known"
     return ", ".join([*named, f"auto: {known}"])
 
 
