@@ -133,17 +133,21 @@ def checked_call(function: CachedFunction[..., Any], arguments: ParsedArguments)
     Return a call as an object, whose keys can be made.
 
     Raises:
-        CommandError: The arguments can't be in a key.
+        CommandError: The arguments can't be in a key, or there are no ids.
     """
     callable_: Any = function
     call = callable_.call(*arguments[0], **arguments[1])
     try:
-        call._own_tokens()  # noqa: SLF001 -- ours
+        tokens = call._own_tokens()  # noqa: SLF001 -- ours
     except (TypeError, *RAISED_BY_KEYS) as error:
         msg = f"{error} A row is written app_label.Model:pk."
         raise misunderstanding(msg) from None
     except Exception as error:  # of the settings, or of a backend: no fault of the arguments
         raise failure(shorten_error(error)) from error
+    if not tokens:
+        spec = function._spec
+        msg = f"{spec.name}() got no {spec.over}, and has an entry for each: give one or more, such as [7]."
+        raise misunderstanding(msg)
     return call
 
 

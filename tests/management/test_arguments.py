@@ -126,6 +126,7 @@ def test_row_is_named_by_model_and_primary_key() -> None:
         (catalogue.page_of, [], "missing a required argument: 'club'; it takes club, page, language."),
         (catalogue.name_of, ["1", "2"], "too many positional arguments; it takes pk."),
         (catalogue.names, ["7"], "got ids=7; it takes a collection of ids: [7]."),
+        (catalogue.names, ["[]"], "got no ids, and has an entry for each: give one or more, such as [7]."),
         (catalogue.name_of, ["kp=7"], "'kp=7' is no int, as its parameter is annotated."),
         (catalogue.dated, ["tomorrow", "x", "y"], "'tomorrow' is no date, as its parameter is annotated."),
         (catalogue.dated, ["2026-11-28", "2026-11-28", "dear"], "'dear' is no Decimal"),
