@@ -1,6 +1,7 @@
-"""Forms of statements that write rows, or define tables and views: where one begins, and what it names as written."""
+"""Forms of statements that write or lock rows, or define tables and views: where one begins, and what it names."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Final, Literal
 
 from cachedeco.invalidation.sql_positions import KEYWORDS, Names
@@ -29,6 +30,8 @@ _BEFORE_TARGET: Final[Mapping[str, frozenset[str]]] = {
 _NO_NAMES: Final = frozenset(
     words_of("table tables only restart continue identity cascade restrict if not exists nowait to user wait")
 ) | {","}
+# FOR UPDATE, FOR NO KEY UPDATE, FOR SHARE, FOR KEY SHARE, LOCK IN SHARE MODE
+_ROW_LOCKS: Final = frozenset({("for", "update"), ("for", "no"), ("for", "share"), ("for", "key"), ("in", "share")})
 _BEHIND_TABLES: Final = frozenset({"where", "using", "returning", "order", "limit", ")"})
 
 
@@ -145,6 +148,11 @@ def columns_of(rest: Tokens) -> Names | None:
         columns.update(names_in(word)[not is_column :])
         is_column = word == ","
     return None if any("." in column for column in columns) else frozenset(map(last_part, columns))
+
+
+def locks_rows(tokens: Tokens) -> bool:
+    """Tell whether a query among the tokens locks the rows that it reads."""
+    return any(pair in _ROW_LOCKS for pair in pairwise(tokens))
 
 
 def names_among(tokens: Tokens) -> list[str]:

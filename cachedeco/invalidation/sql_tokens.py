@@ -42,6 +42,7 @@ _TOKEN: Final = re.compile(
 _TAG: Final = r"(?:(?:[a-z_]|[^\x00-\x7f])\w*)?"  # of a literal between dollars
 _NAMES: Final = re.compile(_NAME, re.ASCII)
 _WORDS: Final = re.compile(_WORD, re.ASCII)
+_SPACED_DOT: Final = re.compile(r"\s+\.\s*|\.\s+")
 _OPEN: Final = frozenset("'\"`")
 _QUOTES: Final = str.maketrans("", "", "\"`'[]")
 
@@ -155,6 +156,11 @@ def words_of(text: str) -> list[str]:
 def last_part(name: str) -> str:
     """Return a name without quotes and case, and without the schema before it."""
     return name.casefold().translate(_QUOTES).rpartition(".")[2].strip()
+
+
+def bare(name: str) -> str:
+    """Return a name as it is asked for in a database: with its schema, without quotes and spaces around the dot."""
+    return _SPACED_DOT.sub(".", name).replace('"', "").replace("`", "").replace("'", "")
 
 
 def statements_in(tokens: Tokens) -> Iterator[Tokens]:

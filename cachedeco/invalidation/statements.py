@@ -28,6 +28,7 @@ from cachedeco.invalidation.sql_forms import (
     dml_in,
     kind_of,
     lists_of,
+    locks_rows,
     most_of,
     names_among,
     names_defined_in,
@@ -38,6 +39,7 @@ from cachedeco.invalidation.sql_forms import (
 from cachedeco.invalidation.sql_positions import BEFORE_TABLES, Names, NamesAtPosition
 from cachedeco.invalidation.sql_tokens import (
     Tokens,
+    bare,
     last_part,
     readings_of,
     shorten_lists,
@@ -90,6 +92,8 @@ class Statement(NamedTuple):
     defines: bool = False
     #: Names that it defines, and then writes: what they stand for then can't be asked before.
     redefined: Names = NONE
+    #: Whether it locks the rows that it reads, wherever in the text it says so.
+    locks: bool = False
 
 
 #: What is no SQL, or no SQL that can be read.
@@ -118,7 +122,6 @@ _DEFINITIONS: Final = frozenset({"alter", "create", "drop", "rename"})
 _SHARED: Final = frozenset({"database", "domain", "extension", "owned", "schema", "type"})
 _DO: Final = re.compile(r"\s*do\b", re.IGNORECASE)
 _UNICODE: Final = 'u&"'  # before a name whose letters PostgreSQL reads as codes: U&"d\0061ta"
-_SPACED_DOT: Final = re.compile(r"\s+\.\s*|\.\s+")
 _STARTS: Final = DML | {"with"}
 _BEFORE_MADE: Final = frozenset({"into", "temp", "temporary", "unlogged", "table"})
 _EXECUTABLE: Final = DML | QUERIES | {"call", "create", "declare", "do", "exec", "execute", "refresh"}
@@ -216,7 +219,7 @@ class Parser:
             return self._parse_by_names(words_of(text), "other")
         found = _join([self._parse_statement(tokens) for reading in readings for tokens in _split(reading)])
         is_misread = (found.writes or found.elsewhere) and _UNICODE in text.casefold()
-        return EVERYTHING if is_misread else found
+        return EVERYTHING if is_misread else found._replace(locks=any(map(locks_rows, readings)))
 
     # --- statements by their verbs ---
 
@@ -256,7 +259,7 @@ class Parser:
 
     def _names_elsewhere(self, names: Iterable[str]) -> Names:
         """Return those of the names that belong to no known table."""
-        return frozenset([_bare(name) for name in names if last_part(name) not in self._tables])
+        return frozenset([bare(name) for name in names if last_part(name) not in self._tables])
 
     def _parse_query(self, tokens: Tokens) -> Statement:
         verb = next(word for word in tokens if word != "(")
@@ -417,7 +420,7 @@ class Parser:
             elif last_part(name) != "dual" and not (  # Oracle's and MySQL's FROM without a table
                 name in found.functions and name.removeprefix("pg_catalog.") in _PURE_FUNCTIONS
             ):
-                unknown.add(_bare(name))
+                unknown.add(bare(name))
         if self._stand_ins:
             for name, arguments in pairwise(tokens):
                 if arguments == "(" and last_part(name) in self._stand_ins:
@@ -459,11 +462,6 @@ def _split(tokens: Tokens) -> list[Tokens]:
         return [tokens] if tokens else []
     is_routine = tokens[0] == "create" and kind_of(tokens) in ROUTINES
     return [tokens] if is_routine else list(statements_in(tokens))
-
-
-def _bare(name: str) -> str:
-    """Return a name as it is asked for in a database: with its schema, without quotes and spaces around the dot."""
-    return _SPACED_DOT.sub(".", name).replace('"', "").replace("`", "").replace("'", "")
 
 
 def _join(statements: list[Statement]) -> Statement:

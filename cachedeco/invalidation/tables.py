@@ -12,7 +12,6 @@ A write concerns more tables than it names:
 All of this is worked out once from the models, and once for each text of a statement.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -32,7 +31,7 @@ from django.utils.module_loading import import_string
 from cachedeco.invalidation import statements
 from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.sql_forms import DML
-from cachedeco.invalidation.sql_tokens import last_part, text_of
+from cachedeco.invalidation.sql_tokens import last_part
 from cachedeco.invalidation.statements import Statement
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -55,10 +54,6 @@ ROW_VERBS: Final = DML | {"copy", "load"}
 SAVEPOINTS: Final = frozenset({"savepoint", "release", "rollback to"})
 # Of statements that may update rows, also beside others: without the columns that they set, these may be any.
 UPDATING: Final = frozenset({"update", "merge", "other", "begin", "commit"})
-# At the end of a query that locks rows. A literal that says so costs an entry, of a call inside a transaction.
-_LOCKING: Final = re.compile(
-    r"\bfor\s+(no\s+key\s+|key\s+)?(update|share)\b|\block\s+in\s+share\s+mode\b", re.IGNORECASE
-)
 
 
 class StatementEffect(NamedTuple):
@@ -73,7 +68,7 @@ class StatementEffect(NamedTuple):
     elsewhere: frozenset[str] = frozenset()  #: what it writes that is no table of a managed model
     everything: bool = False  #: whether it may read and write any table
     defines: bool = False  #: whether it defines names, as those of views
-    locks: bool = False  #: whether it is a query that locks the rows that it reads
+    locks: bool = False  #: whether it locks the rows that it reads
 
 
 class Tables:
@@ -115,8 +110,6 @@ class Tables:
             return known
         statement = self._statement_of(sql)
         effect = self._effect_of(statement)
-        if not effect.writes and _LOCKING.search((text_of(sql) or "")[-LONGEST_TEXT:]):
-            effect = effect._replace(locks=True)
         # Savepoints have a new name each, and lists of any length are one text to the parser.
         if type(sql) is str and len(sql) < LONGEST_TEXT and statement.verb not in SAVEPOINTS:
             if len(self._by_text) >= MOST_EFFECTS:
@@ -200,6 +193,7 @@ class Tables:
             elsewhere=(statement.elsewhere - self._own - self.ignored) | (statement.writes & self.unmanaged),
             everything=statement.everything,
             defines=statement.defines,
+            locks=statement.locks,
         )
 
     def _written_by(self, statement: Statement) -> frozenset[str]:

@@ -626,6 +626,33 @@ def test_what_is_no_sql_concerns_every_table(make: Callable[[], object]) -> None
 # --- what is remembered ---
 
 
+LOCKS = [
+    "FOR UPDATE",
+    "for  no key\nupdate",
+    "FOR KEY SHARE",
+    "FOR SHARE OF " + ", ".join(f'"{chr(97 + n) * 60}"' for n in range(20)),
+    "FOR/**/UPDATE SKIP LOCKED -- " + "x" * 1000,
+    "FOR UPDATE NOWAIT) AND name IN (" + ", ".join("1" * 1000) + ")",
+    "LOCK IN SHARE MODE",
+]
+LOCKLESS = [
+    "",
+    "LIMIT 'for update'",
+    "-- FOR UPDATE",
+    "USE KEY FOR ORDER BY (name)",
+    "AND x IN (share)",
+    'AS "for", update',
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"), [*((each, True) for each in LOCKS), *((each, False) for each in LOCKLESS)]
+)
+def test_query_locks_rows_wherever_it_says_so(end: str, *, expected: bool) -> None:
+    """Before any number of names, before a comment and inside parentheses; not in a literal or a comment."""
+    assert expected == statement_of(f"SELECT 1 FROM shop_shop {end}").locks
+
+
 @pytest.mark.parametrize("count", [20, 100, 1000])
 def test_lists_of_all_lengths_are_one_text(count: int) -> None:
     """A list of placeholders, and of rows of them, takes one place, and is read as a short one is."""

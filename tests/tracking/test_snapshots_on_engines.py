@@ -65,6 +65,14 @@ class Branch:
 LOCKS = {
     "FOR UPDATE": lambda alias: list(Skill.objects.using(alias).select_for_update().order_by("pk")),
     "FOR NO KEY UPDATE": lambda alias: list(Skill.objects.using(alias).select_for_update(no_key=True)),
+    "in a subquery": lambda alias: list(
+        Skill.objects.using(alias)
+        .filter(pk__in=Skill.objects.using(alias).select_for_update().values("pk"))
+        .exclude(name__in=[str(n) for n in range(200)])
+    ),
+    "before a comment": lambda alias: list(
+        Skill.objects.using(alias).raw("SELECT * FROM tests_skill FOR UPDATE --" + " traceparent" * 100)
+    ),
     "FOR SHARE": lambda alias: list(Skill.objects.using(alias).raw("SELECT * FROM tests_skill for  share")),
 }
 
