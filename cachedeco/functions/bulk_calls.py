@@ -175,7 +175,8 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         else:
             remember_kinds(self._spec, self._calls)
             misses = misses_of(admitted.tokens(), admitted.bypassed)
-            load = Load(admitted.policy, misses, takes_ids=True, arguments=(call.args, call.kwargs))
+            arguments = self._spec.arguments_of(call.args, call.kwargs, self._calls())
+            load = Load(admitted.policy, misses, takes_ids=True, arguments=arguments)
             flow = refresh_flow(load, admitted.invalidate)
         return Work(present_values(flow, call.ids), self._serving()._computation(call))
 

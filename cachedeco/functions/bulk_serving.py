@@ -102,7 +102,7 @@ class BulkServing(CachedFunction[P, U], Generic[P, K, V, U]):
             misses_of(missing, admitted.bypassed),
             takes_ids=True,
             reinvocation=RepeatMany(self, call),
-            arguments=(call.args, call.kwargs),
+            arguments=self._spec.arguments_of(call.args, call.kwargs, call.for_each(call.ids)),
         )
 
     def _serve_later(self, call: BulkArguments, admitted: AdmittedCall, look_up: Callable[[], Sequence[Found]]) -> Work:

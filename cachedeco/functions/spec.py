@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -119,13 +120,18 @@ class FunctionSpec:
         if explained is not error:
             raise explained from (error if isinstance(error, AttributeError | ValueError) else None)
 
-    def arguments_of(self, args: Sequence[object], kwargs: dict[str, object]) -> Sequence[object]:
-        """Return what a computation is given: rows among it were read before. The rows in its key are among it, too."""
-        return (
-            (args, kwargs)
-            if self.resolve().policy.tables is None
-            else (args, kwargs, *self._plan.objects_in_key(args, kwargs))
-        )
+    def arguments_of(
+        self, args: Sequence[object], kwargs: dict[str, object], calls: Iterable[Arguments] | None = None
+    ) -> Sequence[object]:
+        """
+        Return what a computation is given: rows among it were read before. The rows in its keys are among it, too.
+
+        *calls* are the arguments of each key, of a function over many ids.
+        """
+        if self.resolve().policy.tables is None:
+            return args, kwargs
+        several = [(args, kwargs)] if calls is None else calls
+        return args, kwargs, *chain.from_iterable(self._plan.objects_in_key(*each) for each in several)
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return the invalidation of one call, of all its variants: *vary* is not evaluated."""

@@ -106,6 +106,8 @@ class KeyPlan:
             if not isinstance(item, Dependency):  # a dependency may name models that are not loaded yet
                 self._add_namespace(item)
         covered = {*ignore}.union(*(expression.reads for expression in (*self.expressions, *self.vary)))
+        # Those that may pass through an object which is no argument, as {request.user.pk}.
+        self._passing = [each.source.split(".") for each in self.expressions if each.source.count(".") > 1]
         for name in sorted(keyed.imports.keys() - covered):
             source = f"{keyed.add_value(keyed.imports[name])}.cell_contents"
             self.call_text += f",{name}={{{keyed.private_prefix}imported({source})}}"
@@ -246,9 +248,10 @@ class KeyPlan:
 
         The key has been made of them already, so no attribute here raises.
         """
+        if not self._passing:  # nearly always: of a call over many ids this is asked for each
+            return
         given = self.keyed.signature.bind(*args, **kwargs).arguments
-        for expression in self.expressions:
-            first, *attributes = expression.source.split(".")
+        for first, *attributes in self._passing:
             if first in given and all(map(str.isidentifier, attributes)):
                 reached = given[first]
                 for attribute in attributes[:-1]:

@@ -1,7 +1,7 @@
 """AUTO: an entry depends on the tables that its computation has read, in any way, and on no others."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -947,6 +947,13 @@ def test_advice_of_known_tables_survives_a_broken_list() -> None:
     assert 1 == cold()
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is no row, and has one."""
+
+    user: Member
+
+
 def test_row_that_the_key_passes_through_is_a_read() -> None:
     """`request.user` is loaded before the call, as an argument is, and what it held may be in the value."""
     member = Member.objects.create(name="Ann")
@@ -962,6 +969,32 @@ def test_row_that_the_key_passes_through_is_a_read() -> None:
         refreshed = greeting.refresh(SimpleNamespace(user=Member.objects.get()))
 
     assert ("Ann", "Eve", "Eve") == (before, after, refreshed)
+
+
+def test_row_that_the_keys_of_many_ids_pass_through_is_a_read() -> None:
+    """As that of one key; and so is one that an id leads to."""
+    member = Member.objects.create(name="Ann")
+
+    @cached_query_many(over="ids", name="tests.auto.greetings", key="{request.user.pk}:{each}", depends_on=[AUTO])
+    def greetings(request: Any, ids: Iterable[int]) -> dict[int, str]:
+        return {each: str(request.user.name) for each in ids}
+
+    @cached_query_many(over="requests", name="tests.auto.names", key="{each.user.pk}", depends_on=[AUTO])
+    def names(requests: Iterable[Asked]) -> dict[Asked, str]:
+        return {each: each.user.name for each in requests}
+
+    with isolated():
+        before = greetings(SimpleNamespace(user=member), [1, 2]), names([Asked(member)])
+        Member.objects.update(name="Eve")
+        eve = Member.objects.get()
+        after = greetings(SimpleNamespace(user=eve), [2, 1]), names([Asked(eve)])
+        greetings.refresh(SimpleNamespace(user=eve), [1])
+        Member.objects.update(name="Zoe")
+        at_last = greetings(SimpleNamespace(user=Member.objects.get()), [1])
+
+    assert ({1: "Ann", 2: "Ann"}, ["Ann"]) == (before[0], [*before[1].values()])
+    assert ({1: "Eve", 2: "Eve"}, ["Eve"]) == (after[0], [*after[1].values()])
+    assert {1: "Zoe"} == at_last
 
 
 @pytest.mark.usefixtures("_auto_by_default")
