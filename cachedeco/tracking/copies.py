@@ -24,7 +24,8 @@ def follow(connection: BaseDatabaseWrapper, before: Before, after: After) -> Non
     """Tell what is copied and streamed on a connection that was just made, if it is one of psycopg's."""
     if connection.vendor != "postgresql":
         return
-    driver: Any = connection.connection
+    # That of SQLAlchemy's pool stands for the driver's: what is set on it would be its own.
+    driver: Any = getattr(connection.connection, "driver_connection", connection.connection)
     backend: Any = connection
     factory = driver.cursor_factory or backend.Database.extensions.cursor  # psycopg 2 begins with None
     # A pool gives connections again that have such a class already.

@@ -50,6 +50,37 @@ def rename(alias: str, name: str = "x") -> None:
     Skill.objects.using(alias).update(name=name)
 
 
+class Pooled:
+    """What SQLAlchemy's pool gives: it stands for the driver's connection, whose attributes can only be read by it."""
+
+    def __init__(self, connection: Any) -> None:
+        """Stand for this one."""
+        self.driver_connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what the connection has."""
+        return getattr(self.driver_connection, name)
+
+
+# --- what a driver does beside `execute()` ---
+
+
+@on("postgresql")
+def test_copy_on_a_connection_of_another_library_s_pool_is_a_write(
+    engine: Engine, alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's own connection makes the cursors."""
+    pooled = engine.connection.copy()
+    connect = pooled.get_new_connection
+    monkeypatch.setattr(pooled, "get_new_connection", lambda parameters: Pooled(connect(parameters)))
+
+    with pooled.cursor() as cursor, cursor.copy("COPY tests_skill (name) FROM STDIN") as copy:
+        copy.write_row(["x"])
+    pooled.close()
+
+    assert ({Skill}, []) == (ended(alias), stale(alias))
+
+
 # --- names that stand for tables ---
 
 
