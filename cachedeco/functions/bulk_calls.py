@@ -199,7 +199,6 @@ class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V
         return cast("dict[K, V]", run(*served)) if type(served) is Work else served
 
 
-@markcoroutinefunction  # each call looks like an async function
 class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], WithoutRefresh, Generic[K, V]):
     """One call of a cached async function over many ids. `refresh()` raises: only `arefresh()` can await."""
 
@@ -221,3 +220,7 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], WithoutR
     def _compute(self, ids: list[Any]) -> Any:
         # Not sooner: the ids may come from a database, and are read in the thread in which a flow runs.
         return self._serving()._computation(self._bulk_arguments)(ids)
+
+
+# Each call looks like an async function. No decorator: to a type checker the class would be what it returns.
+markcoroutinefunction(AsyncCallMany)

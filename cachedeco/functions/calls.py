@@ -327,7 +327,6 @@ class Call(SingleCall[V, V], SyncCall[V], Generic[V]):
         return cast("V", cast("Any", self._function)(*self._args, **self._kwargs))
 
 
-@markcoroutinefunction  # each call looks like an async function
 class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], WithoutRefresh, Generic[V]):
     """One call of a cached async function. `refresh()` raises: only `arefresh()` can await the function."""
 
@@ -343,3 +342,7 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], WithoutRefresh, Generic[V
     async def arefresh(self) -> V:
         """Compute now, store, and return the value, even if one is stored."""
         return await arun(flow_of(self._refresh_work), self.uncached)
+
+
+# Each call looks like an async function. No decorator: to a type checker the class would be what it returns.
+markcoroutinefunction(AsyncCall)
