@@ -72,7 +72,7 @@ def _call_function(load: Load, *, leads: bool) -> EffectFlow[tuple[Outcome[Value
     Call the user's function, evaluate and serialize what it returns, and collect what all this depends on.
 
     Returns:
-        The outcome, by id; what it depends on; the seconds that the function took.
+        The outcome, by id; what it depends on; the seconds that this took, without those of the serializer alone.
     """
     policy, ids = load.policy, load.ids
     reads = None if policy.tables is None else reads_of(policy.store, policy.tables, load.found)
@@ -85,17 +85,17 @@ def _call_function(load: Load, *, leads: bool) -> EffectFlow[tuple[Outcome[Value
         needs_thread = partial(_needs_thread, policy, computation, len(ids))
         began = perf_counter()
         outcome: Outcome[Any] = yield CallUser(arguments, needs_thread, computation.note_connections_here)
-        seconds = perf_counter() - began
         if isinstance(outcome, Ok):
             outcome = yield Anywhere(
                 materialize, ValueOrigin(policy.function), outcome.value, ids, takes_ids=load.takes_ids
             )
+        seconds = perf_counter() - began
         outcome = _exception_as_value(policy, ids, outcome)
-        if isinstance(outcome, Ok):
-            policy.emit("computed", load.misses[0].key, seconds=seconds)
         if isinstance(outcome, Ok) and (leads or any(miss.stamp is not None for miss in load.misses)):
             # Inside the block: what the serializer evaluates is a dependency, too.
-            yield Anywhere(_prepare_each, load, outcome.value, computation)
+            seconds += yield Anywhere(_prepare_each, load, outcome.value, computation)
+        if isinstance(outcome, Ok):
+            policy.emit("computed", load.misses[0].key, seconds=seconds)
     finally:
         computation.has_ended = True
         computation.end()
@@ -147,13 +147,20 @@ def _without_unstorable(load: Load, outcome: Outcome[Values]) -> Outcome[Values]
     return outcome
 
 
-def _prepare_each(load: Load, values: Values, computation: Computation, reraised: Reraised = ()) -> None:
-    """Serialize the values; then all that they depend on was read."""
-    policy = load.policy
+def _prepare_each(load: Load, values: Values, computation: Computation, reraised: Reraised = ()) -> float:
+    """
+    Serialize the values; then all that they depend on was read.
+
+    Returns:
+        The seconds that it took, if a value has run a query, as a QuerySet inside of a dict does; else 0.
+    """
+    policy, statements, began = load.policy, computation.statements, perf_counter()
     if any(map(transactions.may_be_open, computation.locking)):
         computation.problems.append(LOCKING)
         policy.advice.give_never_stored(LOCKING, LOCK_OUTSIDE)
     for miss in load.misses:
         miss.prepared = prepare(policy, values[miss.id], reraised)
+    seconds = perf_counter() - began if computation.statements > statements else 0.0
     if computation.reads is not None and policy.tables is not None:
         end_reading(policy, policy.tables, computation, computation.reads, reraised)
+    return seconds

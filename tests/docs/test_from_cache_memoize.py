@@ -138,7 +138,8 @@ def miss_callable() -> None:
     with listening(lambda event: seen.append(event.kind)):
         told.ours(7)
 
-    assert ["in the function", (7,), "miss", "in the function", "computed"] == seen[:5]
+    told_of_the_call = [each for each in seen if each != "advice"]  # on what it reads
+    assert ["in the function", (7,), "miss", "in the function", "computed"] == told_of_the_call[:5]
 
 
 def key_generator_callable() -> None:

@@ -5,11 +5,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.db.models import QuerySet
 
 from cachedeco import MISSING, bypass
 from tests.models import Club
+from tests.support.clocks import Clock
+from tests.support.events import heard
 from tests.support.sides import Side, both
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +38,30 @@ def test_queryset_is_fetched_once(side: Side, django_assert_num_queries: AssertQ
         names = [club.name for club in computed]
 
     assert ["Chess", "Rowing"] == names
+
+
+@both
+@pytest.mark.parametrize("inside", [lambda rows: rows, lambda rows: {"clubs": rows}], ids=["plain", "inside"])
+def test_time_of_a_computation_has_that_of_the_query_of_its_queryset(
+    side: Side, monkeypatch: pytest.MonkeyPatch, inside: Callable[[QuerySet[Club]], object]
+) -> None:
+    """That is what a hit saves, and what statistics and early refreshes go by; to make a QuerySet takes no time."""
+    clock = Clock()
+    clock.install(monkeypatch)
+
+    def take_seconds(execute: Callable[..., Any], *arguments: Any) -> Any:
+        clock.now += 5
+        return execute(*arguments)
+
+    @side.cached(ignore=("inside",))
+    def clubs() -> object:
+        return inside(Club.objects.order_by("name"))
+
+    with heard("computed", "hit") as events, connection.execute_wrapper(take_seconds):
+        side.call(clubs)
+        side.call(clubs)
+
+    assert [("computed", 5.0), ("hit", 5.0)] == [(event.kind, event.seconds) for event in events]
 
 
 @both

@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.test import TestCase, TransactionTestCase
 
-from cachedeco import MISSING, cached_query, cached_query_many, mode
+from cachedeco import MISSING, Event, cached_query, cached_query_many, listening, mode
 from cachedeco.testing import cache_mode, paused
 from tests.models import Club
 from tests.support.frames import files_in
@@ -265,14 +265,15 @@ def test_block_that_raises_lets_the_call_go_and_raises_its_own_error() -> None:
 def test_block_that_ends_early_raises_what_its_call_raised() -> None:
     """What goes wrong after the stop is not lost, though no line asked for the value."""
 
-    def fail(_value: object) -> float:
-        raise SystemExit
+    def fail(event: Event) -> None:
+        if event.kind == "stored":
+            raise SystemExit
 
-    @cached_query(timeout=fail)
+    @cached_query
     def value() -> int:
         return 1
 
-    with pytest.raises(SystemExit), paused(value) as computation:
+    with pytest.raises(SystemExit), listening(fail), paused(value) as computation:
         computation.start()
 
 

@@ -229,7 +229,7 @@ def test_statistics_count_ids_and_computations(table: Table) -> None:
 
 def test_seconds_saved_are_a_share_for_each_id(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a hit has saved is the computation's time divided by its ids."""
-    ticks = iter([0.0, 8.0])
+    ticks = iter([0.0, 8.0, 8.0])
     monkeypatch.setattr("cachedeco.loading.computing.perf_counter", lambda: next(ticks))
     many = table.cached()
     many([1, 2, 3, 4])

@@ -220,7 +220,7 @@ def test_lease_lives_as_long_as_the_whole_computation_takes(
     table: Table, monkeypatch: pytest.MonkeyPatch, clock: Clock, took: float, expected: float
 ) -> None:
     """Its lifetime comes from what the computation of all the ids took."""
-    ticks = iter([0.0, 2 * took, 0.0, 0.0])
+    ticks = iter([0.0, 2 * took, 2 * took, 0.0, 0.0, 0.0])
     monkeypatch.setattr("cachedeco.loading.computing.perf_counter", lambda: next(ticks))
     lives: list[float] = []
     take = leases.Lease.take

@@ -117,7 +117,7 @@ def test_early_refreshes_by_chance(
     table: Table, clock: Clock, monkeypatch: pytest.MonkeyPatch, chance: float, count: int
 ) -> None:
     """Before the timeout an id is refreshed the sooner the longer its share of the computation took."""
-    ticks = iter([0.0, 4.0, 0.0, 4.0])
+    ticks = iter([0.0, 4.0, 4.0] * 2)
     monkeypatch.setattr("cachedeco.loading.computing.perf_counter", lambda: next(ticks))
     monkeypatch.setattr("cachedeco.loading.refreshing.random", lambda: chance)
     many = table.cached(timeout=100, early=1)
