@@ -63,7 +63,7 @@ def log(event: Event) -> None:
         _log(event, logging.ERROR, text, text_of_key(event.key), event.cache, functions, *reason)
     elif event.kind == "inconsistent":
         text = "A call of %r was served a value that had changed without an invalidation: %s (key %s, cache %r)."
-        _log(event, logging.ERROR, text, event.function, _reason_of(event), text_of_key(event.key), event.cache)
+        _log(event, logging.ERROR, text, event.function, reason_of(event), text_of_key(event.key), event.cache)
     elif event.kind == "advice":
         whose = f"{event.function}(): " if event.function else ""
         _log(event, logging.WARNING, "%s%s.", whose, event.reason)
@@ -108,7 +108,7 @@ def _fields_of(event: Event) -> dict[str, str | float]:
         "cache_function": event.function,
         "cache_key": key,
         "cache_alias": event.cache,
-        "cache_reason": _reason_of(event),
+        "cache_reason": reason_of(event),
         "cache_seconds": event.seconds,
         "cache_size": event.size,
         "cache_subject": subject,
@@ -130,7 +130,7 @@ def _line_of(event: Event, fields: Mapping[str, str | float]) -> str:
     return f"{event.kind}{reason}: {', '.join(filter(None, parts))}"
 
 
-def _reason_of(event: Event) -> str:
+def reason_of(event: Event) -> str:
     """Return the reason: what may have arguments or values in it is left out, unless the setting says otherwise."""
     if event.kind == "inconsistent":
         return event.reason if _shows_arguments() else _HIDDEN_DIFFERENCE

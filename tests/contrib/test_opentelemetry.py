@@ -154,14 +154,17 @@ def test_key_has_no_arguments_unless_the_setting_says_so(telemetry: Telemetry) -
     }
 
 
-def test_reason_has_no_arguments_either(telemetry: Telemetry) -> None:
-    """The reason of a miss names a token, which may be that of a nested call with arguments."""
+@pytest.mark.parametrize(("shows", "named"), [(False, "namespace club"), (True, "namespace club:7")])
+def test_reason_names_the_token_to_blame_and_no_arguments_unless_the_setting_says_so(
+    telemetry: Telemetry, *, shows: bool, named: str
+) -> None:
+    """As the log does: who has no log asks a trace why a call was a miss."""
     page(7)
     Namespace("club", 7).invalidate()
-    with telemetry.request():
+    with telemetry.request(), override_settings(CACHEDECO={"LOG_ARGUMENTS": shows}):
         page(7)
 
-    assert "invalidated" == attributes_of(telemetry.spans()[0])["cachedeco.reason"]
+    assert f"invalidated: {named}" == attributes_of(telemetry.spans()[0])["cachedeco.reason"]
 
 
 def test_call_over_many_ids_has_one_span_for_each_outcome(telemetry: Telemetry) -> None:

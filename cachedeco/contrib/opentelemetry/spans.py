@@ -33,7 +33,7 @@ from opentelemetry.trace import SpanKind, Tracer
 from cachedeco.contrib.observing import ObservedCommand, read_of, write_of
 from cachedeco.contrib.opentelemetry.peers import peer_of
 from cachedeco.runtime.events import Event
-from cachedeco.runtime.log import text_of_key
+from cachedeco.runtime.log import reason_of, text_of_key
 
 READS: Final = frozenset({"hit", "miss", "stale"})
 WRITES: Final[Mapping[str, str]] = {"stored": "cache.put", "invalidated": "cache.remove"}
@@ -104,5 +104,5 @@ def _about(event: Event) -> Attributes:
     if event.cache:
         attributes["cachedeco.cache"] = event.cache
     if event.reason:
-        attributes["cachedeco.reason"] = event.reason.partition(":")[0]  # the detail may contain arguments
+        attributes["cachedeco.reason"] = reason_of(event)
     return attributes
