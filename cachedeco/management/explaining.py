@@ -1,12 +1,14 @@
 """`manage.py cachedeco explain`: what a call would do now, and why."""
 
 from argparse import ArgumentParser
+from collections import Counter
 from typing import Any, Final
 
 from cachedeco.management.arguments import HELP, call_of, function_of
 from cachedeco.management.printing import Console
 from cachedeco.management.subcommands import Subcommand, failure
 from cachedeco.runtime.reprs import shorten_error
+from cachedeco.runtime.units import counted
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,6 +36,19 @@ def run(console: Console, options: dict[str, Any]) -> None:
         console.json([each.as_dict() for each in several])
     else:
         console.say("\n\n".join(map(str, several)))
+        if any(each.reason == "absent" and not each.unstored for each in several):
+            _say_unstored(console, several[0].function)
+
+
+def _say_unstored(console: Console, function: str) -> None:
+    """Say why other processes have returned values of the function and not stored them, if they share their counts."""
+    from cachedeco import statistics
+
+    stats = statistics(shared=True).functions.get(function)
+    if stats is not None and stats.unstored:
+        reasons = [f"{reason} ({count})" for reason, count in Counter(stats.unstored_reasons).most_common()]
+        values = counted(stats.unstored, "value was", "values were")
+        console.say(f"Of {function}() {values} returned and not stored, by shared statistics: {'; '.join(reasons)}.")
 
 
 SUBCOMMAND: Final = Subcommand(

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from cachedeco import cached_query, mode
+from cachedeco import Stats, cached_query, mode
+from cachedeco.runtime.statistics import Statistics
 from tests.loading.test_reasons import CAUSES, page, pages
 from tests.management.saying import said
 from tests.models import Club
@@ -44,6 +45,36 @@ def test_command_says_why_a_call_would_be_a_miss(reason: str) -> None:
     if blamed:
         assert {"invalidated": "changed", "lost token": "lost"}[kind] == tokens.pop(blamed)
         assert {"unchanged", "changed", "unread"} >= set(tokens.values())
+
+
+@pytest.mark.parametrize(
+    ("unstored", "expected"),
+    [
+        (
+            {"it is large": 1},
+            ["Of shop.page() 1 value was returned and not stored, by shared statistics: it is large (1)."],
+        ),
+        (
+            {"a": 1, "b": 2},
+            ["Of shop.page() 3 values were returned and not stored, by shared statistics: b (2); a (1)."],
+        ),
+        ({}, []),
+    ],
+)
+def test_absent_entry_has_the_reasons_of_other_processes(
+    monkeypatch: pytest.MonkeyPatch, unstored: dict[str, int], expected: list[str]
+) -> None:
+    """A command has stored nothing itself, so that it asks those who share their counts why nothing is there."""
+    counts = Stats(unstored=sum(unstored.values()), unstored_reasons=unstored)
+    shared = Statistics(functions={"shop.page": counts}, is_shared=True)
+    monkeypatch.setattr("cachedeco.statistics", lambda **_: shared)
+
+    absent = said("explain", PAGE, "7").out.splitlines()
+    page(7)
+    stored = said("explain", PAGE, "7").out.splitlines()
+
+    assert expected == [each for each in absent if each.startswith("Of ")]
+    assert [] == [each for each in stored if each.startswith("Of ")]
 
 
 @pytest.mark.django_db
