@@ -1,6 +1,7 @@
 """System checks of the cached functions: their caches, databases and dependencies."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from django.apps import apps
@@ -8,13 +9,15 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.models import Model
 
 from cachedeco.functions.base import find_view_of, is_under_classmethod
 from cachedeco.functions.discovery import decorated_functions, import_views
 from cachedeco.functions.resolving import find_cache_fault, find_database_fault
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.parts import are_parts_known
-from cachedeco.invalidation.rows import otherwise_compared
+from cachedeco.invalidation.rows import otherwise_compared, table_of
+from cachedeco.invalidation.tables import tables
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.runtime import conf
 from cachedeco.runtime.reprs import shorten_error
@@ -116,6 +119,32 @@ def check_dependencies(**_: Any) -> Sequence[CheckMessage]:
                 hint = "Name a model as 'app_label.Model', and a field by its name or its column."
                 messages.append(Error(str(error), hint=hint, id="cachedeco.E008"))
     return messages
+
+
+@register("cachedeco")
+def check_ignored_tables(**_: Any) -> Sequence[CheckMessage]:
+    """Check that no function depends on a model whose writes invalidate nothing, by the setting `IGNORED_TABLES`."""
+    try:
+        ignored = tables().ignored
+    except ImproperlyConfigured:
+        return []  # reported by E001
+    return [
+        Warning(
+            f"{spec.name}() depends on {model._meta.label}, whose table IGNORED_TABLES names, so that none of its "
+            "values is stored: no write would end them.",
+            hint="Leave the model out of depends_on=, or its table out of CACHEDECO['IGNORED_TABLES'].",
+            id="cachedeco.W019",
+        )
+        for spec in decorated_functions()
+        for model in dict.fromkeys(_models_of(spec))
+        if table_of(model) in ignored
+    ]
+
+
+def _models_of(spec: FunctionSpec) -> Iterator[type[Model]]:
+    for dependency in spec.dependencies:
+        with suppress(TypeError):  # reported by E008
+            yield dependency.resolve()[0]
 
 
 @register("cachedeco")

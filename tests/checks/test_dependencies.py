@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.db import connections
+from django.test import override_settings
 
 from cachedeco import cached_query, rows
 from cachedeco.invalidation import parts
 from tests.models import ClubClass, Player, Squad
+from tests.support.events import heard
 
 
 def found(*ids: str) -> Sequence[CheckMessage]:
@@ -43,6 +45,36 @@ def test_name_that_leads_nowhere_is_e008(monkeypatch: pytest.MonkeyPatch, depend
     parts.connect()
     with pytest.raises(TypeError, match="depends_on="):
         misled(1)
+
+
+def test_model_whose_table_is_ignored_is_w019() -> None:
+    """Nothing would be stored, which the check says before the first call: once for each function and model."""
+
+    @cached_query(name="tests.checks.matched", depends_on=[rows(Player, squad="{squad}"), rows(Player, pk="{squad}")])
+    def matched(squad: int) -> int:
+        return squad
+
+    before = found("cachedeco.W019")
+
+    with override_settings(CACHEDECO={"IGNORED_TABLES": ["tests_player"]}):
+        during = [each for each in found("cachedeco.W019") if "tests.checks.matched()" in each.msg]
+        with heard("unstored") as events:
+            matched(1)
+
+    assert [] == before
+    assert ["depends on tests.Player, whose table IGNORED_TABLES names"] == [
+        each.msg.partition(") ")[2].partition(", so")[0] for each in during
+    ]
+    assert ["it depends on the table tests_player, whose writes invalidate nothing: IGNORED_TABLES names it"] == [
+        event.reason for event in events
+    ]
+
+
+@pytest.mark.parametrize("cachedeco", [{"IGNORED_TABLES": 7}, {"TABLES": {"x": 1}}])
+def test_settings_that_are_wrong_are_left_to_another_check(cachedeco: object) -> None:
+    """What can't be known under them is no second fault."""
+    with override_settings(CACHEDECO=cachedeco):
+        assert ([], True) == (list(found("cachedeco.W019")), bool(found("cachedeco.E001")))
 
 
 @pytest.mark.django_db
