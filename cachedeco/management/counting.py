@@ -19,7 +19,7 @@ TITLES: Final = {
     "cost": "Functions that compute longest",
     "misses": "Functions that miss most",
     "invalidations": "What is invalidated most",
-    "needless": "Functions that compute in vain most, the same value as before an invalidation",
+    "needless": "Functions that compute in vain most, the value that their entry had already",
 }
 FIRST_PLACES: Final = 10
 

@@ -152,7 +152,7 @@ def test_top_has_four_rankings() -> None:
         ["Functions that miss most:", "clubs.lists.days        99  91 %   1 %        expired"],
         ["What is invalidated most:", "namespace club                 40  80 %"],
         [
-            "Functions that compute in vain most, the same value as before an invalidation:",
+            "Functions that compute in vain most, the value that their entry had already:",
             "clubs.queries.page         3               10  5 s",
         ],
     ] == [[part.splitlines()[0], part.splitlines()[2]] for part in out.split("\n\n")[:4]]
