@@ -1,7 +1,7 @@
 """`FunctionSpec`: what the decorator was given for one function, and the keys of its calls."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 from weakref import WeakSet
@@ -130,8 +130,11 @@ class FunctionSpec:
         """
         if self.resolve().policy.tables is None:
             return args, kwargs
-        several = [(args, kwargs)] if calls is None else calls
-        return args, kwargs, *chain.from_iterable(self._plan.objects_in_key(*each) for each in several)
+        return args, kwargs, *self.objects_in_keys([(args, kwargs)] if calls is None else calls)
+
+    def objects_in_keys(self, calls: Iterable[Arguments]) -> Iterator[object]:
+        """Yield what the templates of keys pass through: `request.user` of "{request.user.pk}"."""
+        return chain.from_iterable(self._plan.objects_in_key(*each) for each in calls)
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return the invalidation of one call, of all its variants: *vary* is not evaluated."""

@@ -26,8 +26,9 @@ def assert_depends(function: CachedFunction[P, Any], /, *args: P.args, **kwargs:
         assert_depends(club_classes, club)
 
     The plain function is called, and its value serialized, as a miss does; nothing is stored. Tables of rows among the
-    arguments count as read. Cached calls inside are hits or misses as usual, and answer for what they read themselves.
-    Under AUTO it fails if what is read can't be followed, or if nothing is read: then nothing would end the entry.
+    arguments count as read, and those of rows that its key passes through. Cached calls inside are hits or misses as
+    usual, and answer for what they read themselves. Under AUTO it fails if what is read can't be followed, or if
+    nothing is read: then nothing would end the entry.
 
     Raises:
         AssertionError: There are such tables; the message has them, and what to do.
@@ -35,11 +36,13 @@ def assert_depends(function: CachedFunction[P, Any], /, *args: P.args, **kwargs:
     """
     __tracebackhide__ = True
     name_of(function)
+    callable_: Any = function
     policy = function._spec.resolve().policy
     reads = TableReads(policy.store, None)
     with collector.collect_dependencies(policy.store.alias, collects=True, reads=reads) as computation:
         watcher.watch_all()
-        collector.note_rows(computation, reads, [function._bound_args, args, kwargs])
+        in_keys = function._spec.objects_in_keys(callable_.call(*args, **kwargs)._calls())  # noqa: SLF001 -- ours
+        collector.note_rows(computation, reads, [function._bound_args, args, kwargs, *in_keys])
         value = call_from_sync(function.uncached, args, kwargs)
         values = unwrap(materialize(ValueOrigin(policy.function), value, [None], takes_ids=False))
         policy.codec.serializer.dumps(values[None])

@@ -1,5 +1,6 @@
 """`assert_depends` finds what a function reads and does not depend on."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,6 +81,34 @@ def test_rows_among_the_arguments_count_as_read() -> None:
     assert_depends(cached(of_row, [Club], key="{club.pk}"), club)
     with pytest.raises(AssertionError, match="reads tests_club"):
         assert_depends(cached(of_row, (), key="{club.pk}"), club)
+
+
+@pytest.mark.parametrize("is_bulk", [False, True])
+def test_row_that_the_key_passes_through_counts_as_read(*, is_bulk: bool) -> None:
+    """As a row among the arguments: under AUTO it is what ends the entry, else it is to be named."""
+    request = SimpleNamespace(user=Club.objects.create(name="Judo"))
+
+    def check(depends_on: Any) -> None:
+        if is_bulk:
+            key = "{request.user.pk}:{each}"
+            assert_depends(cached_query_many(over="ids", key=key, depends_on=depends_on)(greetings), request, [1, 2])
+        else:
+            assert_depends(cached(greeting, depends_on, key="{request.user.pk}"), request)
+
+    check([AUTO])
+    check([Club])
+    with pytest.raises(AssertionError, match="reads tests_club, and does not depend on them"):
+        check([Member])
+
+
+def greeting(request: Any) -> str:
+    """Read nothing but the row that an argument has."""
+    return str(request.user.name)
+
+
+def greetings(request: Any, ids: list[int]) -> dict[int, str]:
+    """Read nothing but the row that an argument has, for each id."""
+    return {each: str(request.user.name) for each in ids}
 
 
 def test_under_auto_what_can_t_be_followed_is_a_fault() -> None:
