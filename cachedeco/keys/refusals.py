@@ -85,6 +85,8 @@ def refuse(value: object) -> NoReturn:
         raise KeyTypeError(value, "it is another one in each process: take None, or a member of an enum, in its place")
     if isinstance(value, KeysView | ValuesView | ItemsView | memoryview):
         raise KeyTypeError(value, "it shows what another object has: pass a list, tuple, dict or bytes made of it")
+    if any(is_request(type(part)) for part in getattr(value, "__dict__", {}).values()):
+        raise KeyTypeError(value, OF_ONE_VISITOR)
     raise KeyTypeError(value, f"register its type {name} {REGISTER}")
 
 

@@ -1,5 +1,5 @@
 """
-Refuse values that no entry may hold: what belongs to one visitor, is good for one use, or fetches rows at each hit.
+Refuse values that no entry may hold: what belongs to one visitor, is good for one use, or does its work at each hit.
 
 They are known by the dotted names of their classes, subclasses included, so that nothing is imported to find them.
 """
@@ -25,7 +25,14 @@ def _always(_: object) -> bool:
 
 def _has_query(value: Any) -> bool:
     """Tell whether a page, or its paginator, has a QuerySet behind it."""
-    rows = getattr(getattr(value, "paginator", value), "object_list", None)
+    return _is_query(getattr(getattr(value, "paginator", value), "object_list", None))
+
+
+def _shows_query(table: Any) -> bool:
+    return _is_query(table.data.data)
+
+
+def _is_query(rows: object) -> bool:
     return any(path_of(base).startswith("django.db.models.query.") for base in type(rows).__mro__)
 
 
@@ -78,6 +85,13 @@ _REFUSALS: Final = {
     "django.template.context.BaseContext": _OF_ONE_VISITOR,
     "django.views.generic.base.View": VIEW,
     **{f"django.core.paginator.{name}": _PAGE for name in ("Page", "AsyncPage", "Paginator", "AsyncPaginator")},
+    "django_filters.filterset.BaseFilterSet": Refusal("would query again at each hit; {give} its qs."),
+    "django_tables2.tables.Table": Refusal(
+        "has a QuerySet behind it, and all its rows would be stored; {give} the rows of one page, and make the table "
+        "of them.",
+        _shows_query,
+    ),
+    "rest_framework.serializers.BaseSerializer": Refusal("would serialize anew at each hit; {give} its data."),
     "django.db.models.query.RawQuerySet": Refusal("would query again at each hit; {give} list(...) of it."),
     "django.db.models.manager.BaseManager": Refusal("would query again at each hit; {give} its all()."),
     "django.db.backends.utils.CursorWrapper": Refusal("can be used only once; {give} its rows: cursor.fetchall()."),

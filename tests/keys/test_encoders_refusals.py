@@ -60,6 +60,14 @@ class Info:
 Info.__module__ = "strawberry.types.info"
 
 
+class Details:
+    """What a middleware says about its request, as `request.htmx` of django-htmx."""
+
+    def __init__(self) -> None:
+        """Keep the request."""
+        self.request = RequestFactory().get("/")
+
+
 class Money:
     """A class of a user's that says nothing about keys."""
 
@@ -150,6 +158,7 @@ class Described:
         (Context({"club": 1}), "function outside of it"),
         (GraphQLResolveInfo("classes", RequestFactory().get("/")), "request.user.pk"),
         (Info(GraphQLResolveInfo("classes", None)), "request.user.pk"),
+        (Details(), "request.user.pk"),
         (weakref.ref(Described), "pass the object itself"),
         (weakref.proxy(Described), "pass the object itself"),
         ({}.items(), "pass a list, tuple, dict or bytes made of it"),

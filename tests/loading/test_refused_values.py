@@ -31,6 +31,7 @@ from django.views import View
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import ModelSerializer
 from rest_framework.test import APIRequestFactory
 
 from cachedeco import MISSING, Event, bypass, cached_query, listening
@@ -100,6 +101,42 @@ def clubs_page() -> Page[Club]:
     return Paginator(Club.objects.order_by("pk"), 10).get_page(1)
 
 
+class BaseFilterSet:
+    """What django-filter makes of a QuerySet and a form's data, by the name of its class."""
+
+    def __init__(self) -> None:
+        """Take all rows, which its `qs` filters when it is asked for."""
+        self.queryset = Club.objects.all()
+
+
+BaseFilterSet.__module__ = "django_filters.filterset"
+
+
+class Table:
+    """A table of django-tables2, by the name of its class."""
+
+    def __init__(self, rows: object) -> None:
+        """Take the rows, of which one page is shown."""
+        self.data = SimpleNamespace(data=rows)
+
+
+Table.__module__ = "django_tables2.tables"
+
+
+class ClubTable(Table):
+    """A table of a project."""
+
+
+class ClubSerializer(ModelSerializer[Club]):
+    """A serializer, which has not serialized yet."""
+
+    class Meta:
+        """What it shows."""
+
+        model = Club
+        fields = ("name",)
+
+
 # What is refused wherever it lies in a value, and what the error says.
 EVERYWHERE: dict[str, tuple[Callable[[], object], str]] = {
     "HttpResponse": (HttpResponse, CACHE_PAGE),
@@ -125,6 +162,10 @@ EVERYWHERE: dict[str, tuple[Callable[[], object], str]] = {
     "page": (clubs_page, PAGE),
     "paginator": (lambda: Paginator(Club.objects.order_by("pk"), 10), PAGE),
     "page over raw()": (lambda: Paginator(Club.objects.raw("SELECT * FROM tests_club"), 10), PAGE),
+    "DRF serializer": (lambda: ClubSerializer(Club(name="Rowing")), "return its data"),
+    "DRF serializer of many": (lambda: ClubSerializer(Club.objects.all(), many=True), "return its data"),
+    "filter set": (BaseFilterSet, "return its qs"),
+    "table": (lambda: Table(Club.objects.all()), "return the rows of one page"),
     "raw()": (lambda: Club.objects.raw("SELECT * FROM tests_club"), "return list(...) of it"),
     "manager": (lambda: Club.objects, "return its all()"),
     "related manager": (lambda: Club(pk=1).classes, "return its all()"),  # type: ignore[attr-defined] # by its name
@@ -318,6 +359,19 @@ def test_page_over_a_list_is_stored() -> None:
 
     assert [[*range(10, 20)]] * 2 == [[*each.object_list] for each in pages]
     assert (1, 3) == (page.stats().hits, pages[1].paginator.num_pages)
+
+
+def test_table_over_a_list_is_stored() -> None:
+    """As a page over one is: it has no more rows than it was given."""
+
+    @cached_query(depends_on=())
+    def table() -> ClubTable:
+        return ClubTable(["Judo"])
+
+    tables = [table(), table()]
+
+    assert [["Judo"]] * 2 == [each.data.data for each in tables]
+    assert 1 == table.stats().hits
 
 
 @pytest.mark.django_db
