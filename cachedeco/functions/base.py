@@ -16,7 +16,7 @@ from cachedeco.invalidation.delivery import invalidate
 from cachedeco.keys.refusals import refuse_function
 from cachedeco.keys.signatures import advise_on_arguments, bare_signature, forward_signature
 from cachedeco.runtime import modes
-from cachedeco.runtime.frames import sync_verb
+from cachedeco.runtime.frames import from_async
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import Stats, stats_of
 from cachedeco.runtime.templates import alters_data
@@ -111,11 +111,7 @@ class CachedFunction(Generic[P, U]):
         if modes.current_mode() != "off":
             invalidate(self._spec.options["using"], self._spec.function_token())
 
-    @alters_data
-    @advise_on_arguments(_OF_ALL_CALLS)
-    async def ainvalidate_all(self) -> None:
-        """Do as `invalidate_all()`, from async code."""
-        await sync_verb(self.invalidate_all)
+    ainvalidate_all = advise_on_arguments(_OF_ALL_CALLS)(from_async(invalidate_all))
 
     def stats(self) -> Stats:
         """Return the counters of the function, of all its calls in this process."""

@@ -14,6 +14,7 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.work import Work
 from cachedeco.keys.signatures import bare_signature
 from cachedeco.loading.effects import arun, run
+from cachedeco.runtime.frames import from_async
 from cachedeco.runtime.templates import alters_data
 
 P = ParamSpec("P")
@@ -67,22 +68,10 @@ class BulkFunction(BulkServing[P, K, V, U], Generic[P, K, V, U]):
         """Return the whole keys of the entries, by id, as the server gets them."""
         return self._verb(args, kwargs).keys()
 
-    @alters_data
-    async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Do as `invalidate()`, from async code."""
-        await self._verb(args, kwargs).ainvalidate()
-
-    async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
-        """Do as `peek()`, from async code."""
-        return await self._verb(args, kwargs).apeek()
-
-    async def aexplain(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, Explanation]:
-        """Do as `explain()`, from async code."""
-        return await self._verb(args, kwargs).aexplain()
-
-    async def akeys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
-        """Do as `keys_for()`, from async code: a key may read an attribute that needs the database."""
-        return await self._verb(args, kwargs).akeys()
+    ainvalidate = from_async(invalidate)
+    apeek = from_async(peek)
+    aexplain = from_async(explain)
+    akeys_for = from_async(keys_for)  # which may read attributes that need the database
 
 
 F = TypeVar("F", bound=BulkFunction[..., Any, Any, Any])

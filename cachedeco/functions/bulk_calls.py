@@ -22,6 +22,7 @@ from cachedeco.loading.load import Load, misses_of
 from cachedeco.loading.lookup import look_closely
 from cachedeco.loading.materializing import Values, materialize
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
+from cachedeco.runtime.frames import from_async
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.refusals import ValueOrigin
 from cachedeco.storage.serializers import ABSENT
@@ -119,22 +120,10 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         call = self._bulk_arguments
         return dict(zip(call.ids, self._entry_keys(), strict=True))
 
-    async def apeek(self) -> dict[K, V]:
-        """Do as `peek()`, from async code."""
-        return await sync_to_async(self.peek)()
-
-    @alters_data
-    async def aset(self, values: Mapping[K, V]) -> None:
-        """Do as `set()`, from async code."""
-        await sync_to_async(self.set)(values)
-
-    async def aexplain(self) -> dict[K, Explanation]:
-        """Do as `explain()`, from async code."""
-        return await sync_to_async(self.explain)()
-
-    async def akeys(self) -> dict[K, str]:
-        """Do as `keys()`, from async code: a key may read an attribute that needs the database."""
-        return await sync_to_async(self.keys)()
+    apeek = from_async(peek)
+    aset = from_async(set)  # noqa: A003 -- the verb above
+    aexplain = from_async(explain)
+    akeys = from_async(keys)  # which may read attributes that need the database
 
     @cached_property
     def _bulk_arguments(self) -> BulkArguments:

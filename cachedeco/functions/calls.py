@@ -23,7 +23,7 @@ from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
 from cachedeco.runtime import modes
-from cachedeco.runtime.frames import sync_verb
+from cachedeco.runtime.frames import from_async
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments
 from cachedeco.runtime.templates import alters_data
@@ -129,10 +129,7 @@ class BaseCall(Generic[U, R_co]):
             invalidate(self._spec.options["using"], *self._own_tokens())
             look_at_calls(self._spec, self._calls, self._function._bound_args)
 
-    @alters_data
-    async def ainvalidate(self) -> None:
-        """Do as `invalidate()`, from async code."""
-        await sync_verb(self.invalidate)
+    ainvalidate = from_async(invalidate)
 
     def _invalidate_if_possible(self) -> None:
         """Invalidate the call, of many ids those whose keys can be made: a key that can't be is an event."""
@@ -276,22 +273,10 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         """Return the whole key of the entry, as the server gets it."""
         return self._entry_keys()[0]
 
-    async def apeek(self) -> V | Missing:
-        """Do as `peek()`, from async code."""
-        return await sync_to_async(self.peek)()
-
-    async def aexplain(self) -> Explanation:
-        """Do as `explain()`, from async code."""
-        return await sync_to_async(self.explain)()
-
-    @alters_data
-    async def aset(self, value: V) -> None:
-        """Do as `set()`, from async code."""
-        await sync_to_async(self.set)(value)
-
-    async def akey(self) -> str:
-        """Do as `key()`, from async code: a key may read an attribute that needs the database."""
-        return await sync_to_async(self.key)()
+    apeek = from_async(peek)
+    aset = from_async(set)  # noqa: A003 -- the verb above
+    aexplain = from_async(explain)
+    akey = from_async(key)  # which may read an attribute that needs the database
 
     def _admit(self) -> tuple[CachePolicy, list[str]]:
         return admit(self._spec, self._arguments(), self._kwargs)

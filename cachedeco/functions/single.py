@@ -14,6 +14,7 @@ from cachedeco.functions.work import Work
 from cachedeco.loading.effects import arun, run
 from cachedeco.loading.found import Found
 from cachedeco.loading.lookup_on_loop import look_up_one_on_loop
+from cachedeco.runtime.frames import from_async
 from cachedeco.runtime.hooks import emit_hit
 from cachedeco.runtime.templates import alters_data
 
@@ -67,22 +68,10 @@ class SingleFunction(SingleServing[P, V, U], Generic[P, V, U]):
         """Return the whole key of this call's entry, as the server gets it."""
         return self._verb(args, kwargs).key()
 
-    @alters_data
-    async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Do as `invalidate()`, from async code."""
-        await self._verb(args, kwargs).ainvalidate()
-
-    async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
-        """Do as `peek()`, from async code."""
-        return await self._verb(args, kwargs).apeek()
-
-    async def aexplain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
-        """Do as `explain()`, from async code."""
-        return await self._verb(args, kwargs).aexplain()
-
-    async def akey_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Do as `key_for()`, from async code: a key may read an attribute that needs the database."""
-        return await self._verb(args, kwargs).akey()
+    ainvalidate = from_async(invalidate)
+    apeek = from_async(peek)
+    aexplain = from_async(explain)
+    akey_for = from_async(key_for)  # which may read an attribute that needs the database
 
 
 class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):

@@ -27,7 +27,7 @@ from cachedeco.invalidation.rows import ModelReference, check_canonical, field_o
 from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
-from cachedeco.runtime.frames import sync_verb
+from cachedeco.runtime.frames import from_async
 from cachedeco.runtime.reprs import shorten
 from cachedeco.runtime.subjects import ROWS, TABLE
 from cachedeco.runtime.templates import alters_data
@@ -147,10 +147,7 @@ class Namespace:
             _look(self)
         invalidate(using, *invalidations_of(self._ended_namespaces()))
 
-    @alters_data
-    async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
-        """Invalidate as `invalidate()` does, from async code."""
-        await sync_verb(self.invalidate, using=using)
+    ainvalidate = from_async(invalidate)
 
     def _ended_namespaces(self) -> "Iterable[Namespace]":
         """Return the namespaces that an invalidation of this one ends."""
