@@ -18,17 +18,10 @@ from django.core.cache.backends.base import BaseCache
 from django.core.signals import request_finished
 
 from cachedeco.runtime import background
-from cachedeco.storage.async_readers import (
-    AsyncRead,
-    AsyncReadChunks,
-    AsyncWrite,
-    async_chunks_reader_of,
-    async_reader_of,
-    async_writer_of,
-)
+from cachedeco.storage.access import AsyncRead, AsyncReadChunks, AsyncWrite, access_to
 from cachedeco.storage.direct_access import redis_connections_of
-from cachedeco.storage.readers import Read, ReadChunks, chunks_reader_of, reader_of
-from cachedeco.storage.writers import GeneralWriter, Writer, writer_of
+from cachedeco.storage.readers import Read, ReadChunks
+from cachedeco.storage.writers import GeneralWriter, Writer
 
 
 class Isolation(Protocol):
@@ -44,9 +37,16 @@ class Isolation(Protocol):
 
 
 class Connection:
-    """One cache object, used by one thread at a time, with its readers and its writer."""
+    """One cache object, used by one thread at a time, with its readers and writers: see `Access`."""
 
     __slots__ = ("aread", "aread_chunks", "awrite", "cache", "pipelines", "read", "read_chunks", "writer")
+
+    read: Read
+    read_chunks: ReadChunks
+    writer: Writer
+    aread: AsyncRead | None
+    aread_chunks: AsyncReadChunks | None
+    awrite: AsyncWrite | None
 
     def __init__(self, alias: str) -> None:
         """
@@ -60,12 +60,7 @@ class Connection:
         if type(cache).make_key is not BaseCache.make_key:  # a backend's own: it may not ask the key function
             cache.make_key = _identity  # type: ignore[method-assign]
         self.cache: BaseCache = cache
-        self.read: Read = reader_of(cache)
-        self.read_chunks: ReadChunks = chunks_reader_of(cache, self.read)
-        self.aread: AsyncRead | None = async_reader_of(cache, self.read)
-        self.aread_chunks: AsyncReadChunks | None = self.aread and async_chunks_reader_of(cache, self.aread)
-        self.writer: Writer = writer_of(cache)
-        self.awrite: AsyncWrite | None = async_writer_of(cache, self.writer)
+        self.read, self.read_chunks, self.writer, self.aread, self.aread_chunks, self.awrite = access_to(cache)
         self.pipelines = not isinstance(self.writer, GeneralWriter)
         if _observe is not None:
             _observe(self)

@@ -2,41 +2,29 @@
 Readers: the values of some keys, in the order asked, by one command; of more keys, by one command for each chunk.
 
 A reader takes whole keys, which are valid: ASCII, without spaces and control characters, at most 250 bytes. It checks
-and changes none, and raises what the cache raises. For our own backend, and for exactly Django's LocMemCache,
-PyMemcacheCache of one server and RedisCache there is a quick one; any other cache is read by its `get_many()`.
+and changes none, and raises what the cache raises.
 
 After an exception, an interrupt too, no connection with an unread answer is used again: else the next reader would get
 the values of this one.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import time
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 from django.core.cache.backends.base import BaseCache
 
 from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.cache_keys import LONGEST_KEY
-from cachedeco.storage.direct_access import (
-    LocalMemory,
-    bytes_in_pickles,
-    hash_client_of,
-    local_memory_of,
-    redis_connections_of,
-)
+from cachedeco.storage.direct_access import LocalMemory, bytes_in_pickles
 from cachedeco.storage.pipelining import pipeline
 from cachedeco.storage.redis_connections import values_in
 from cachedeco.storage.replies import FEW
 
-T = TypeVar("T")
-
 # How a command names the length of a key, by the length: text, as numbers take a while to become text.
 _SIZES: Final = [f"${size}" for size in range(LONGEST_KEY + 1)]
-
-# What finds a direct access to a cache, or None, and what makes use of it.
-Ways = Mapping[Callable[[BaseCache], Any], Callable[[Any], T]]
 
 #: Whole keys in, one at least; values in the order asked, None for a missing one, and perhaps for one that is no bytes.
 Read = Callable[[Sequence[str]], list[bytes | None]]
@@ -49,50 +37,9 @@ class NonsenseReadError(Exception):
     """A cache has answered a read with what no cache should answer."""
 
 
-def reader_of(cache: BaseCache) -> Read:
-    """
-    Return the quickest reader of a cache object whose `key_func` returns the key as it is.
-
-    A backend offers one by a method `raw_client()` of its own class, which returns an object with `read()`,
-    `add_each()` and `set_each()`, or None. A subclass does not inherit the offer: it may store values in another form.
-
-    Not thread-safe where the cache object is not.
-    """
-    ways: Ways[Read] = {
-        raw_client_of: lambda client: cast("Read", client.read),
-        local_memory_of: _local_memory_reader,
-        redis_connections_of: lambda connections: redis_reader(connections.run, bytes_in_pickles),
-        hash_client_of: lambda client: _hash_client_reader(client, general_reader(cache)),
-    }
-    return quickest(cache, ways) or general_reader(cache)
-
-
-def chunks_reader_of(cache: BaseCache, read: Read) -> ReadChunks:
-    """
-    Return the quickest reader of many keys of a cache object whose `key_func` returns the key as it is.
-
-    A backend offers one by the method `read_chunks()` of what its `raw_client()` returns.
-    """
-    ways: Ways[ReadChunks] = {
-        raw_client_of: lambda client: getattr(client, "read_chunks", None) or one_by_one(read),
-        redis_connections_of: lambda connections: redis_chunks_reader(connections.run, bytes_in_pickles),
-        hash_client_of: lambda client: _hash_client_chunks_reader(client, one_by_one(general_reader(cache))),
-    }
-    return quickest(cache, ways) or one_by_one(read)
-
-
 def one_by_one(read: Read) -> ReadChunks:
     """Return a reader of chunks that begins with each when the one before has been read."""
     return lambda chunks: [value for chunk in chunks for value in read(chunk)]
-
-
-def quickest(cache: BaseCache, ways: Ways[T]) -> T | None:
-    """Return what the first way makes that has a direct access to this cache; None if there is none."""
-    for access_of, use in ways.items():
-        access = access_of(cache)
-        if access is not None:
-            return use(access)
-    return None
 
 
 @contextmanager
@@ -104,12 +51,6 @@ def closing_if_interrupted(cache: BaseCache) -> Generator[None]:
         if is_interrupt(error):
             cache.close()
         raise
-
-
-def raw_client_of(cache: BaseCache) -> Any | None:
-    """Return what a backend offers by a method `raw_client()` of its own class."""
-    offer = vars(type(cache)).get("raw_client")
-    return None if offer is None else offer(cache)
 
 
 def general_reader(cache: BaseCache) -> Read:
@@ -127,7 +68,8 @@ def general_reader(cache: BaseCache) -> Read:
     return read
 
 
-def _local_memory_reader(memory: LocalMemory) -> Read:
+def local_memory_reader(memory: LocalMemory) -> Read:
+    """Return a reader of a LocMemCache."""
     lock, values, deadlines, move_to_end, delete, *_ = memory
 
     def read(keys: Sequence[str]) -> list[bytes | None]:
@@ -197,7 +139,7 @@ def _send_packed(connection: Any, data: bytes) -> None:
     connection.send_packed_command((data,), check_health=False)
 
 
-def _hash_client_reader(client: Any, general: Read) -> Read:
+def hash_client_reader(client: Any, general: Read) -> Read:
     """
     Return a reader without the hash of each key, which HashClient computes in Python though there is one server.
 
@@ -224,8 +166,8 @@ def _hash_client_reader(client: Any, general: Read) -> Read:
     return read
 
 
-def _hash_client_chunks_reader(client: Any, general: ReadChunks) -> ReadChunks:
-    """Return a reader of chunks, pipelined; see `_hash_client_reader()`."""
+def hash_client_chunks_reader(client: Any, general: ReadChunks) -> ReadChunks:
+    """Return a reader of chunks, pipelined; see `hash_client_reader()`."""
     from cachedeco.storage.memcached_replies import read_chunks  # it needs pymemcache
 
     def read(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:

@@ -7,19 +7,13 @@ bytes in the form that the cache's own `set()` gives them.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import DatabaseCache
 
-from cachedeco.storage.direct_access import (
-    LocalMemory,
-    hash_client_of,
-    local_memory_of,
-    pickle_bytes,
-    redis_connections_of,
-)
-from cachedeco.storage.readers import Ways, closing_if_interrupted, quickest, raw_client_of
+from cachedeco.storage.direct_access import LocalMemory, pickle_bytes
+from cachedeco.storage.readers import closing_if_interrupted
 from cachedeco.storage.redis_connections import answers_to, pack
 
 #: What a backend is given: whole key, value, and whole seconds or None for ever.
@@ -63,17 +57,6 @@ class Writer(Protocol):
         ...
 
 
-def writer_of(cache: BaseCache) -> Writer:
-    """Return the quickest writer of a cache object whose `key_func` returns the key as it is; see `reader_of()`."""
-    ways: Ways[Writer] = {
-        raw_client_of: lambda client: cast("Writer", client),
-        local_memory_of: _LocalMemoryWriter,
-        redis_connections_of: lambda connections: RedisWriter(connections.run, pickle_bytes),
-        hash_client_of: lambda client: _HashClientWriter(client, cache),
-    }
-    return quickest(cache, ways) or GeneralWriter(cache)
-
-
 def delete(cache: BaseCache, key: str) -> bool:
     """Delete a key; True proves that it was there and is gone."""
     with closing_if_interrupted(cache):
@@ -113,10 +96,11 @@ class GeneralWriter:
         return values.keys() - named, getattr(failed, "error", None) if named else None
 
 
-class _LocalMemoryWriter:
+class LocalMemoryWriter:
     """Writes to a LocMemCache."""
 
     def __init__(self, memory: LocalMemory) -> None:
+        """Use the dictionaries of a cache."""
         self._memory = memory
 
     def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
@@ -192,10 +176,11 @@ def _fits(value: bytes) -> bool:
     return len(value) <= LARGEST_IN_REDIS
 
 
-class _HashClientWriter:
+class HashClientWriter:
     """Writes to the one client of pymemcache's HashClient; see the reader of it."""
 
     def __init__(self, client: Any, cache: BaseCache) -> None:
+        """Use the client of a cache."""
         self._client = client
         self._expiry = cache.get_backend_timeout
         self._general = GeneralWriter(cache)

@@ -15,8 +15,7 @@ from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
 from cachedeco.backends.redis_servers import RedisServer
 from cachedeco.backends.server import forget_servers
 from cachedeco.backends.sockets import CLOSE_AT_ONCE
-from cachedeco.storage.readers import reader_of
-from cachedeco.storage.writers import writer_of
+from cachedeco.storage.access import access_to
 from tests.backends.redis_caches import WAITS, redis_at, redis_on
 from tests.backends.scripted import Scripted
 from tests.storage.places import Interrupt, SoftTimeLimit, Wire
@@ -29,7 +28,7 @@ READS: dict[str, Operation] = {
     "get": lambda cache: cache.get("a"),
     "get_many": lambda cache: cache.get_many(["a", "b"]),
     "has_key": lambda cache: cache.has_key("a"),
-    "reader": lambda cache: reader_of(cache)([cache.make_key("a"), cache.make_key("b")]),
+    "reader": lambda cache: access_to(cache).read([cache.make_key("a"), cache.make_key("b")]),
 }
 WRITES: dict[str, Operation] = {
     "set": lambda cache: cache.set("a", 1),
@@ -42,7 +41,7 @@ WRITES: dict[str, Operation] = {
     "set_many": lambda cache: cache.set_many({"a": 1, "new": 2}),
     "delete_many": lambda cache: cache.delete_many(["a", "new"]),
     "incr_version": lambda cache: cache.incr_version("a"),
-    "writer": lambda cache: writer_of(cache).set_each([("x", b"1", None), ("y", b"2", 60)]),
+    "writer": lambda cache: access_to(cache).writer.set_each([("x", b"1", None), ("y", b"2", 60)]),
 }
 OPERATIONS = READS | WRITES
 

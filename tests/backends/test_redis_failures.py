@@ -14,8 +14,7 @@ from cachedeco.backends.redis import (
     RedisCacheTimeoutError,
 )
 from cachedeco.backends.redis_errors import describe_error, is_failure, took_time
-from cachedeco.storage.readers import reader_of
-from cachedeco.storage.writers import writer_of
+from cachedeco.storage.access import access_to
 from tests.backends.calls import READS, called
 from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import client_of, opened_at, redis_apart, redis_on
@@ -39,9 +38,9 @@ def cache(private_redis: Redis, request: pytest.FixtureRequest) -> RedisCache:
 @out_of_reach
 def test_reader_has_nothing_and_the_writer_raises(cache: RedisCache, way: str) -> None:
     """Those of cached functions, too."""
-    assert [None] == reader_of(cache)(["key"])
+    assert [None] == access_to(cache).read(["key"])
     with pytest.raises(ERRORS[way]):
-        writer_of(cache).set_each([("key", b"", None)])
+        access_to(cache).writer.set_each([("key", b"", None)])
 
 
 @out_of_reach

@@ -12,7 +12,7 @@ import redis
 from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError, RedisCacheTimeoutError
 from cachedeco.backends.redis_pool import ASK_SECONDS, SentinelPool, _failure_in
 from cachedeco.backends.server import forget_servers
-from cachedeco.storage.readers import reader_of
+from cachedeco.storage.access import access_to
 from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import WAITS, client_of, opened_at
 from tests.support.hops import hops
@@ -95,7 +95,7 @@ def test_idle_connection_to_a_former_primary_is_not_used(
         before = cache.get("key")
         advance(0.01)
 
-        after = [cache.get("key"), reader_of(cache)([cache.make_key("key")])]
+        after = [cache.get("key"), access_to(cache).read([cache.make_key("key")])]
         cache.set("key", "new")
 
         assert ("old", [None, [None]]) == (before, after)

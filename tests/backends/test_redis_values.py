@@ -12,8 +12,7 @@ from redis.exceptions import ResponseError
 
 from cachedeco.backends.redis import RedisCache
 from cachedeco.backends.serializers import SignedSerializer
-from cachedeco.storage.readers import reader_of
-from cachedeco.storage.writers import writer_of
+from cachedeco.storage.access import access_to
 from tests.backends.contract_of_values import VALUES
 from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import WAITS, client_of, redis_apart
@@ -123,14 +122,14 @@ def test_serializer_of_the_options_is_used(redis_server: Redis, serializer: Any)
     if not isinstance(serializer, SignedSerializer):
         return
     key = cache.make_key("bytes")
-    assert [True] == writer_of(pair).set_each([(key, b"sealed", 100)])
+    assert [True] == access_to(pair).writer.set_each([(key, b"sealed", 100)])
     keys = [key, cache.make_key("list"), key + "x"]
 
     async def on_loop() -> list[list[bytes | None]]:
         raw = raw_of(pair)
         return [await raw.aread(keys), await raw.aread_chunks([keys[:1], keys[1:]])]
 
-    assert [[b"sealed", None, None]] * 3 == [reader_of(pair)(keys), *asyncio.run(on_loop())]
+    assert [[b"sealed", None, None]] * 3 == [access_to(pair).read(keys), *asyncio.run(on_loop())]
     assert b"sealed" == cache.get("bytes")
 
 
@@ -143,7 +142,7 @@ def test_signed_values_are_not_read_by_who_has_no_key(
     signing.key_prefix = ours.key_prefix
     ours.set("planted", {"a": 1})
 
-    assert (None, [None]) == (signing.get("planted"), reader_of(signing)([ours.make_key("planted")]))
+    assert (None, [None]) == (signing.get("planted"), access_to(signing).read([ours.make_key("planted")]))
     assert "was not signed" in caplog.text
 
 

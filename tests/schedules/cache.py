@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
-from cachedeco.storage.readers import general_reader
+from cachedeco.storage.readers import general_reader, one_by_one
 from cachedeco.storage.writers import Acknowledged, GeneralWriter, WholeItem
 from tests.schedules import simulation
 
@@ -123,9 +123,13 @@ class _RawClient(GeneralWriter):
     def __init__(self, cache: BaseCache) -> None:
         super().__init__(cache)
         self.read = general_reader(cache)
+        self.read_chunks = one_by_one(self.read)
 
     async def aread(self, keys: Sequence[str]) -> list[bytes | None]:
         return self.read(keys)
+
+    async def aread_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        return self.read_chunks(chunks)
 
     async def aset_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         return self.set_each(items)

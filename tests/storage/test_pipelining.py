@@ -19,12 +19,12 @@ import tests.backends
 from cachedeco.backends.exchange import Pipeline
 from cachedeco.backends.memcached_exchanges import ReadBytes
 from cachedeco.backends.memcached_pool import MemcachedPool, let_kernel_wait
-from cachedeco.storage.async_readers import AsyncReadChunks, async_chunks_reader_of, async_reader_of
+from cachedeco.storage.access import AsyncReadChunks, access_to
 from cachedeco.storage.connections import on_loops
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.memcached_replies import read_chunks
 from cachedeco.storage.pipelining import pipeline, send_what_fits
-from cachedeco.storage.readers import ReadChunks, chunks_reader_of, reader_of, redis_chunks_reader
+from cachedeco.storage.readers import ReadChunks, redis_chunks_reader
 from cachedeco.storage.redis_connections import RedisConnections
 from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
@@ -171,7 +171,7 @@ def test_values_of_chunks_come_in_the_order_of_the_keys(cache: BaseCache, key: K
         cache.set(key(name), name.encode())
     chunks = [[key(name) for name in names] for names in ("xca", "a", "yb", "x", "cb")]
 
-    found = chunks_reader_of(cache, reader_of(cache))(chunks)
+    found = access_to(cache).read_chunks(chunks)
 
     assert [None, b"c", b"a", b"a", None, b"b", None, b"c", b"b"] == found
 
@@ -179,7 +179,7 @@ def test_values_of_chunks_come_in_the_order_of_the_keys(cache: BaseCache, key: K
 @pytest.mark.parametrize("kind", ["ours", "our redis", "memcached", "redis"])
 def test_next_chunk_is_sent_before_an_answer_is_read(cache: BaseCache, key: Key, steps: Steps) -> None:
     """Two commands are on the way, and no more; each is sent once."""
-    read = chunks_reader_of(cache, reader_of(cache))
+    read = access_to(cache).read_chunks
     read([[key(1)]])  # which connects
     # Each answer is larger than what is read at once, so that no two are read together.
     cache.set(key(1), b"x" * 100_000)
@@ -196,12 +196,12 @@ def test_interrupted_reader_of_chunks_leaves_no_answer_behind(
 ) -> None:
     """A signal comes in the middle of an answer, while the command after it is on the way."""
     cache.set_many({key("mine"): b"mine", key("yours"): b"yours"})
-    read = reader_of(cache)
+    read = access_to(cache).read
     read([key("mine")])
 
     wire.interrupt(interrupt)
     with pytest.raises(type(interrupt)):
-        chunks_reader_of(cache, read)([[key("mine")], [key("mine")] * 2, [key("mine")]])
+        access_to(cache).read_chunks([[key("mine")], [key("mine")] * 2, [key("mine")]])
 
     assert [b"yours", None] == read([key("yours"), key("absent")])
     assert [b"mine"] == read([key("mine")])
@@ -213,9 +213,9 @@ def test_interrupted_reader_of_chunks_leaves_no_answer_behind(
 def test_exception_at_any_point_leaves_no_answer_behind(cache: BaseCache, key: Key) -> None:
     """Of a signal's handler: it reaches the caller, and the next reader gets its own values."""
     cache.set_many({key("mine"): b"mine", key("yours"): b"yours"})
-    read = reader_of(cache)
+    read = access_to(cache).read
     chunks = [[key("mine")], [key("mine"), key("absent")], [key("mine")]]
-    read_all = chunks_reader_of(cache, read)
+    read_all = access_to(cache).read_chunks
     faults = []
 
     with handled():
@@ -239,7 +239,7 @@ def test_chunks_of_a_server_that_is_out_of_reach_are_missing(kind: str) -> None:
     ]
     cache = cache_of(kind, locations)
 
-    assert [None] * 3 == chunks_reader_of(cache, pytest.fail)([["a", "b"], ["c"]])
+    assert [None] * 3 == access_to(cache).read_chunks([["a", "b"], ["c"]])
 
 
 @pytest.mark.parametrize("ignore_exc", [False, True])
@@ -248,7 +248,7 @@ def test_chunks_of_a_server_that_pymemcache_leaves_out(
 ) -> None:
     """Its own methods decide when it is tried again; where it hides errors, all are missing."""
     cache: Any = cache_of("memcached", private_memcached.location, retry_attempts=0, ignore_exc=ignore_exc)
-    read, chunks = chunks_reader_of(cache, reader_of(cache)), [[key(1)], [key(2), key(1)]]
+    read, chunks = access_to(cache).read_chunks, [[key(1)], [key(2), key(1)]]
     private_memcached.stop()
     found: list[Any] = []
 
@@ -283,7 +283,7 @@ def readers_at(kind: str, port: int) -> tuple[ReadChunks, Callable[[], None]]:
         pool = MemcachedPool((HOST, port), {"timeout": PATIENCE_SECONDS}, 1, 0)
         return lambda chunks: pool.run(methodcaller("read_chunks", chunks), writes=False), pool.clear
     cache = cache_of(kind, f"{HOST}:{port}", retry_timeout=-1)
-    return chunks_reader_of(cache, pytest.fail), cache.close
+    return access_to(cache).read_chunks, cache.close
 
 
 @contextmanager
@@ -323,10 +323,10 @@ def test_event_loop_reads_chunks_in_the_order_of_the_keys(cache: BaseCache, key:
     for name in "abc":
         cache.set(key(name), name.encode())
     chunks = [[key(name) for name in names] for names in ("xca", "a", "yb", "x", "cb")]
-    aread = async_reader_of(cache, reader_of(cache))
+    aread = access_to(cache).aread
     assert aread
 
-    found = asyncio.run(read_once(async_chunks_reader_of(cache, aread), chunks))
+    found = asyncio.run(read_once(access_to(cache).aread_chunks, chunks))
 
     assert [None, b"c", b"a", b"a", None, b"b", None, b"c", b"b"] == found
 

@@ -15,9 +15,9 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends.memcached import MemcachedCache
 from cachedeco.backends.serializers import SignedSerde
+from cachedeco.storage.access import access_to
 from cachedeco.storage.direct_access import bytes_in_pickle, bytes_in_pickles, pickle_bytes
-from cachedeco.storage.readers import general_reader, reader_of
-from cachedeco.storage.writers import writer_of
+from cachedeco.storage.readers import general_reader, one_by_one
 from tests.storage.places import (
     ALL,
     DIRECT,
@@ -53,7 +53,7 @@ AWKWARD = [
 
 def is_general(cache: BaseCache) -> bool:
     """Tell whether a cache has no reader of its own."""
-    return reader_of(cache).__qualname__ == general_reader(cache).__qualname__
+    return access_to(cache).read.__qualname__ == general_reader(cache).__qualname__
 
 
 # --- every reader ---
@@ -65,7 +65,7 @@ def test_values_come_in_the_order_of_the_keys(cache: BaseCache, key: Key) -> Non
     for name in "abc":
         cache.set(key(name), name.encode())
 
-    found = reader_of(cache)([key(name) for name in "xcaaybz"])
+    found = access_to(cache).read([key(name) for name in "xcaaybz"])
 
     assert [None, b"c", b"a", b"a", None, b"b", None] == found
 
@@ -73,7 +73,7 @@ def test_values_come_in_the_order_of_the_keys(cache: BaseCache, key: Key) -> Non
 @every
 def test_keys_that_are_missing_are_none(cache: BaseCache, key: Key) -> None:
     """All of them, too."""
-    assert [None, None] == reader_of(cache)([key(1), key(2)])
+    assert [None, None] == access_to(cache).read([key(1), key(2)])
 
 
 @every
@@ -83,7 +83,7 @@ def test_value_is_what_was_stored(cache: BaseCache, key: Key, value: bytes) -> N
     cache.set(key(1), value)
     cache.set(key(2), b"other")
 
-    assert [value, b"other", value] == reader_of(cache)([key(1), key(2), key(1)])
+    assert [value, b"other", value] == access_to(cache).read([key(1), key(2), key(1)])
 
 
 @every
@@ -93,7 +93,7 @@ def test_large_value_is_read_whole(cache: BaseCache, key: Key, size: int) -> Non
     value = b"END\r\n" * (size // 5) + b"x" * (size % 5)
     cache.set(key(1), value)
     cache.set(key(2), b"small")
-    read = reader_of(cache)
+    read = access_to(cache).read
 
     assert [b"small", value, b"small"] == read([key(2), key(1), key(2)])
     assert [b"small"] == read([key(2)])
@@ -105,7 +105,7 @@ def test_expired_value_is_missing(cache: BaseCache, key: Key) -> None:
     cache.set(key(1), b"1", 100)
     cache.set(key(1), b"2", 0)
 
-    assert [None] == reader_of(cache)([key(1)])
+    assert [None] == access_to(cache).read([key(1)])
 
 
 @every
@@ -113,7 +113,7 @@ def test_many_keys_are_read_at_once(cache: BaseCache, key: Key) -> None:
     """Three hundred, every third of which is missing."""
     cache.set_many({key(n): b"%d" % n for n in range(300) if n % 3})
 
-    found = reader_of(cache)([key(n) for n in range(300)])
+    found = access_to(cache).read([key(n) for n in range(300)])
 
     assert [b"%d" % n if n % 3 else None for n in range(300)] == found
 
@@ -125,7 +125,7 @@ def test_value_of_another_kind_is_no_bytes(cache: BaseCache, key: Key, value: ob
     cache.set(key(1), value)
     cache.set(key(2), b"ours")
 
-    other, ours = reader_of(cache)([key(1), key(2)])
+    other, ours = access_to(cache).read([key(1), key(2)])
 
     assert other is None or other == value
     assert b"ours" == ours
@@ -142,7 +142,7 @@ def test_reader_equals_the_general_one(cache: BaseCache, key: Key, stored: dict[
     cache.set_many({key(name): value for name, value in stored.items()}, 100)
     keys = [key(name) for name in (*asked, *stored)]
 
-    assert general_reader(cache)(keys) == reader_of(cache)(keys)
+    assert general_reader(cache)(keys) == access_to(cache).read(keys)
 
 
 @on_servers
@@ -152,7 +152,7 @@ def test_interrupted_reader_leaves_no_answer_behind(
 ) -> None:
     """The next reader gets its own values, though others were on the way when a signal came."""
     cache.set_many({key("mine"): b"mine", key("yours"): b"yours"})
-    read = reader_of(cache)
+    read = access_to(cache).read
     read([key("mine")])
 
     wire.interrupt(interrupt)
@@ -170,7 +170,7 @@ def test_restarted_server_is_read_without_an_error(
     """All kept connections are dead then, which costs nothing but a new one."""
     server: Memcached | Redis = private_redis if "redis" in kind else private_memcached
     cache = cache_of(kind, server.location)
-    read = reader_of(cache)
+    read = access_to(cache).read
     read([key(1)])
     server.restart()
 
@@ -185,7 +185,7 @@ def test_restarted_server_is_read_without_an_error(
 def test_restarted_server_of_djangos_backend_is_read_again(kind: str, key: Key, private_memcached: Memcached) -> None:
     """One read raises, as Django's own does, and no other."""
     cache = cache_of(kind, private_memcached.location)
-    read = reader_of(cache)
+    read = access_to(cache).read
     read([key(1)])
     private_memcached.restart()
 
@@ -201,7 +201,7 @@ def test_restarted_server_of_djangos_backend_is_read_again(kind: str, key: Key, 
 def test_values_are_read_by_one_send(cache: BaseCache, key: Key, wire: Wire, kind: str) -> None:
     """To each server, for any number of keys."""
     servers = 2 if kind == "ours on two servers" else 1
-    read = reader_of(cache)
+    read = access_to(cache).read
     keys = [key(n) for n in range(20)]
     read(keys)
     wire.sent = 0
@@ -277,6 +277,8 @@ def test_backend_offers_a_client_of_its_own() -> None:
     class Offering(LocMemCache):
         """A backend with a quick way."""
 
+        natively_async = False
+
         def raw_client(self) -> Any:
             """Return what reads."""
             return self
@@ -285,10 +287,12 @@ def test_backend_offers_a_client_of_its_own() -> None:
             """Return the keys."""
             return [key.encode() for key in keys]
 
+        read_chunks = one_by_one(read)
+
     class Inheriting(Offering):
         """A backend that inherits it, and may change what it stores."""
 
-    assert [b"k"] == reader_of(Offering("offering", {}))(["k"])
+    assert [b"k"] == access_to(Offering("offering", {})).read(["k"])
     assert is_general(Inheriting("inheriting", {}))
 
 
@@ -301,10 +305,10 @@ def test_local_memory_keeps_the_order_of_use(key: Key) -> None:
     cache.set("a", b"a")
     cache.set("b", b"b")
 
-    reader_of(cache)(["a"])
+    access_to(cache).read(["a"])
     cache.set("c", b"c")
 
-    assert [b"a", None, b"c"] == reader_of(cache)(["a", "b", "c"])
+    assert [b"a", None, b"c"] == access_to(cache).read(["a", "b", "c"])
 
 
 def test_local_memory_forgets_an_expired_value(key: Key) -> None:
@@ -312,7 +316,7 @@ def test_local_memory_forgets_an_expired_value(key: Key) -> None:
     cache: Any = cache_of("locmem", key("expiring"))
     cache.set("a", b"a", 0)
 
-    reader_of(cache)(["a"])
+    access_to(cache).read(["a"])
 
     assert ({}, {}) == (cache._cache, cache._expire_info)
 
@@ -325,7 +329,7 @@ def test_interrupted_reader_leaves_local_memory_unlocked(key: Key) -> None:
         raise Interrupt
 
     cache = cache_of("locmem", key("interrupted"))
-    read = reader_of(cache)
+    read = access_to(cache).read
 
     with pytest.raises(Interrupt):
         read(keys())
@@ -336,7 +340,7 @@ def test_interrupted_reader_leaves_local_memory_unlocked(key: Key) -> None:
 def test_server_that_pymemcache_left_out_is_read_again(key: Key, private_memcached: Memcached) -> None:
     """After failures HashClient removes a server, and adds it again later, as a new client."""
     cache: Any = cache_of("memcached", private_memcached.location, retry_attempts=0, dead_timeout=-1, **SOCKETS)
-    read = reader_of(cache)
+    read = access_to(cache).read
     private_memcached.stop()
     with pytest.raises(ConnectionRefusedError):
         read([key(1)])
@@ -353,7 +357,7 @@ def test_server_that_pymemcache_left_out_is_read_again(key: Key, private_memcach
 def test_server_that_pymemcache_leaves_out_is_not_asked(key: Key, private_memcached: Memcached) -> None:
     """Its own methods decide when it is tried again."""
     cache: Any = cache_of("memcached", private_memcached.location, retry_attempts=0, ignore_exc=True, **SOCKETS)
-    read = reader_of(cache)
+    read = access_to(cache).read
     private_memcached.stop()
     read([key(1)])
     private_memcached.start()
@@ -370,10 +374,10 @@ def test_unreachable_server_of_several_costs_its_own_keys(key: Key, private_memc
         cache.set_many(dict.fromkeys(names, b"1"))
         second.kill()
 
-        found = reader_of(cache)(names)
+        found = access_to(cache).read(names)
 
     assert 0 < found.count(b"1") < 40
-    assert [None] == reader_of(cache_of("ours", second.location))([key(1)])
+    assert [None] == access_to(cache_of("ours", second.location)).read([key(1)])
     release(cache)
 
 
@@ -384,7 +388,7 @@ def test_redis_is_read_where_django_reads(redis_server: Redis, key: Key, private
     cache.set(key(1), b"primary")
     replica.set(key(1), b"replica")
 
-    assert [b"replica"] == reader_of(cache)([key(1)])
+    assert [b"replica"] == access_to(cache).read([key(1)])
     for each in (cache, replica):
         release(each)
 
@@ -395,9 +399,9 @@ def test_our_redis_is_read_where_it_is_written(redis_server: Redis, key: Key, pr
     replica = cache_of("our redis", redis_server.location)
     replica.set(key(1), b"replica")
 
-    written = writer_of(cache).set_each([(key(1), b"primary", None)])
+    written = access_to(cache).writer.set_each([(key(1), b"primary", None)])
 
-    assert ([True], [b"primary"], b"replica") == (written, reader_of(cache)([key(1)]), cache.get(key(1)))
+    assert ([True], [b"primary"], b"replica") == (written, access_to(cache).read([key(1)]), cache.get(key(1)))
     for each in (cache, replica):
         release(each)
 

@@ -7,12 +7,11 @@ import pytest
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import ConnectionError as Lost
 
+from cachedeco.storage.access import access_to
 from cachedeco.storage.connections import connection
 from cachedeco.storage.direct_access import redis_connections_of
-from cachedeco.storage.readers import reader_of
 from cachedeco.storage.redis_connections import RedisConnections
 from cachedeco.storage.store import Store
-from cachedeco.storage.writers import writer_of
 from tests.conftest import CacheConfig, UseCaches
 from tests.storage.places import cache_of, release
 from tests.support.servers import Redis
@@ -91,16 +90,16 @@ def test_command_inside_a_command_has_a_connection_of_its_own(connections: Redis
 
 def test_reader_and_writer_share_connections(cache: Any, connections: RedisConnections, key: Key) -> None:
     """One for each thread is enough; they end with the cache object."""
-    writer_of(cache).set_each([(key(1), b"1", None)])
+    access_to(cache).writer.set_each([(key(1), b"1", None)])
 
-    assert [b"1"] == reader_of(cache)([key(1)])
+    assert [b"1"] == access_to(cache).read([key(1)])
     assert 1 == len(kept(connections))
     assert connections is redis_connections_of(cache)
 
 
 def test_write_does_not_meet_a_dead_connection(cache: Any, private_redis: Redis, key: Key) -> None:
     """It is sent once, so it is not sent where the server was restarted meanwhile."""
-    writer = writer_of(cache)
+    writer = access_to(cache).writer
     writer.set_each([(key(1), b"1", None)])
     private_redis.restart()
 

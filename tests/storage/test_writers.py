@@ -17,8 +17,8 @@ from redis import Redis as RedisClient
 from redis.exceptions import DataError
 
 from cachedeco.backends.memcached import MemcachedError
-from cachedeco.storage.readers import reader_of
-from cachedeco.storage.writers import Acknowledged, GeneralWriter, WholeItem, Writer, delete, writer_of
+from cachedeco.storage.access import access_to
+from cachedeco.storage.writers import Acknowledged, GeneralWriter, WholeItem, Writer, delete
 from tests.storage.places import ALL, DIRECT, ON_SERVERS, Interrupt, SoftTimeLimit, Wire, cache_of, release
 from tests.support.forgetting import is_forgotten
 from tests.support.selection import of_length
@@ -59,16 +59,16 @@ def test_values_are_stored(cache: BaseCache, key: Key) -> None:
     """Any bytes, as the cache's own `get()` and the reader return them; each is acknowledged."""
     values = [b"", b"1", b"END\r\n", b"\r\nSTORED\r\n", bytes(range(256)), b"x" * 700_000]
 
-    results = writer_of(cache).set_each([(key(n), value, 100) for n, value in enumerate(values)])
+    results = access_to(cache).writer.set_each([(key(n), value, 100) for n, value in enumerate(values)])
 
     assert ([True] * 6, None) == (results, results.error)
-    assert values == reader_of(cache)([key(n) for n in range(6)]) == [cache.get(key(n)) for n in range(6)]
+    assert values == access_to(cache).read([key(n) for n in range(6)]) == [cache.get(key(n)) for n in range(6)]
 
 
 @every
 def test_value_is_replaced(cache: BaseCache, key: Key) -> None:
     """The last one counts, also within one call."""
-    writer = writer_of(cache)
+    writer = access_to(cache).writer
 
     first = writer.set_each([(key(1), b"1", 100)])
     then = writer.set_each([(key(1), b"2", 100), (key(2), b"2", 100), (key(1), b"3", 100)])
@@ -82,7 +82,7 @@ def test_values_are_added_where_there_are_none(cache: BaseCache, key: Key) -> No
     """Whether each was stored is told in their order."""
     cache.set_many({key(n): b"there" for n in range(0, 12, 3)})
 
-    results = writer_of(cache).add_each([(key(n), b"new", 100 if n % 2 else None) for n in range(12)])
+    results = access_to(cache).writer.add_each([(key(n), b"new", 100 if n % 2 else None) for n in range(12)])
 
     there = [n % 3 == 0 for n in range(12)]
     assert [not each for each in there] == results
@@ -95,7 +95,7 @@ def test_expired_value_is_replaced_by_what_is_added(cache: BaseCache, key: Key) 
     cache.set(key(1), b"old", 100)
     cache.set(key(1), b"old", 0)
 
-    assert [True] == writer_of(cache).add_each([(key(1), b"new", 100)])
+    assert [True] == access_to(cache).writer.add_each([(key(1), b"new", 100)])
     assert b"new" == cache.get(key(1))
 
 
@@ -106,7 +106,7 @@ def test_each_value_has_a_timeout_of_its_own(cache: BaseCache, key: Key, method:
     timeouts = [100, None, 40 * 24 * 3600, 100, 5000]
     items = [(key(n), b"value", seconds) for n, seconds in enumerate(timeouts)]
 
-    results = getattr(writer_of(cache), method)(items)
+    results = getattr(access_to(cache).writer, method)(items)
 
     assert [True] * 5 == results
     left = [seconds_left(cache, key(n)) for n in range(5)]
@@ -117,14 +117,14 @@ def test_each_value_has_a_timeout_of_its_own(cache: BaseCache, key: Key, method:
 def test_many_values_are_stored_at_once(cache: BaseCache, key: Key) -> None:
     """Three hundred, added, and then set."""
     items: list[WholeItem] = [(key(n), b"%d" % n, 100) for n in range(300)]
-    writer = writer_of(cache)
+    writer = access_to(cache).writer
 
     assert ([True] * 300, [False] * 300, [True] * 300) == (
         writer.add_each(items),
         writer.add_each(items),
         writer.set_each(items),
     )
-    assert [value for _, value, _ in items] == reader_of(cache)([key for key, _, _ in items])
+    assert [value for _, value, _ in items] == access_to(cache).read([key for key, _, _ in items])
 
 
 @direct
@@ -145,7 +145,7 @@ def test_writer_equals_the_general_one(
 ) -> None:
     """For any calls in a row, where a call names no key twice: results and what is stored are the same."""
     outcomes = []
-    for place, writer in enumerate((writer_of(cache), GeneralWriter(cache))):
+    for place, writer in enumerate((access_to(cache).writer, GeneralWriter(cache))):
         own = [(method, list({name: (key((place, name)).replace(" ", ""), value, seconds)
                 for name, value, seconds in items}.values())) for method, items in calls]  # fmt: skip
         names = sorted({each for _, items in own for each, _, _ in items})
@@ -164,7 +164,7 @@ def test_interrupted_writer_leaves_no_answer_behind(
 ) -> None:
     """What the next command reads is its own answer, though others were on the way when a signal came."""
     cache.set(key("there"), b"there")
-    writer = writer_of(cache)
+    writer = access_to(cache).writer
     write = getattr(writer, method)
     write([(key("first"), b"1", None)])
 
@@ -173,7 +173,7 @@ def test_interrupted_writer_leaves_no_answer_behind(
         write([(key(n), b"1", None) for n in range(3)])
 
     assert [False, True] == writer.add_each([(key("there"), b"2", None), (key("new"), b"2", None)])
-    assert [b"there", b"2", None] == reader_of(cache)([key("there"), key("new"), key("absent")])
+    assert [b"there", b"2", None] == access_to(cache).read([key("there"), key("new"), key("absent")])
 
 
 @on_servers
@@ -188,7 +188,7 @@ def test_interrupted_delete_leaves_no_answer_behind(
     with pytest.raises(type(interrupt)):
         delete(cache, key("old"))
 
-    assert [b"there", None] == reader_of(cache)([key("there"), key("old")])
+    assert [b"there", None] == access_to(cache).read([key("there"), key("old")])
     assert (True, False) == (delete(cache, key("there")), delete(cache, key("there")))
 
 
@@ -199,7 +199,7 @@ def test_interrupted_delete_leaves_no_answer_behind(
 def test_values_are_stored_by_one_send(cache: BaseCache, key: Key, wire: Wire, method: str, sends: int) -> None:
     """To each server; pymemcache's own commands have one timeout each, and here are three."""
     items = [(key(n), b"%d" % n, 100 + n % 3) for n in range(20)]
-    write = getattr(writer_of(cache), method)
+    write = getattr(access_to(cache).writer, method)
     write(items)
     wire.sent = 0
 
@@ -214,7 +214,7 @@ def test_values_are_stored_by_one_send(cache: BaseCache, key: Key, wire: Wire, m
 @every
 def test_cache_has_a_writer_of_its_own(cache: BaseCache, kind: str) -> None:
     """The caches that have a reader."""
-    assert (kind not in DIRECT) == isinstance(writer_of(cache), GeneralWriter)
+    assert (kind not in DIRECT) == isinstance(access_to(cache).writer, GeneralWriter)
 
 
 # --- refusals and failures ---
@@ -224,13 +224,13 @@ def test_cache_has_a_writer_of_its_own(cache: BaseCache, kind: str) -> None:
 @pytest.mark.parametrize("method", ["add_each", "set_each"])
 def test_refused_value_is_not_acknowledged(cache: BaseCache, key: Key, method: str) -> None:
     """Those beside it are; the connection serves the next command."""
-    write = getattr(writer_of(cache), method)
+    write = getattr(access_to(cache).writer, method)
 
     results = write([(key(1), b"1", None), (key(2), TOO_LARGE, None), (key(3), b"3", None)])
 
     assert [True, False, True] == results
     assert "too large" in str(results.error)
-    assert [b"1", None, b"3"] == reader_of(cache)([key(1), key(2), key(3)])
+    assert [b"1", None, b"3"] == access_to(cache).read([key(1), key(2), key(3)])
 
 
 @pytest.mark.parametrize("kind", ["memcached", "subclass"])
@@ -238,9 +238,9 @@ def test_refused_value_is_not_acknowledged(cache: BaseCache, key: Key, method: s
 def test_refused_value_raises_what_pymemcache_raises(cache: BaseCache, key: Key, method: str) -> None:
     """It tells no more than that."""
     with pytest.raises(MemcacheServerError):
-        getattr(writer_of(cache), method)([(key(1), TOO_LARGE, None)])
+        getattr(access_to(cache).writer, method)([(key(1), TOO_LARGE, None)])
 
-    assert [None] == reader_of(cache)([key(1)])
+    assert [None] == access_to(cache).read([key(1)])
 
 
 @pytest.mark.parametrize("kind", ["redis", "our redis"])
@@ -252,12 +252,12 @@ def test_refusal_of_redis_is_told(key: Key, private_redis: Redis, method: str, k
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", 1)
 
-    results = getattr(writer_of(cache), method)([(key(1), b"1", None), (key(2), b"2", 100)])
+    results = getattr(access_to(cache).writer, method)([(key(1), b"1", None), (key(2), b"2", 100)])
     client.config_set("maxmemory", 0)
 
     assert [False, False] == results
     assert "maxmemory" in str(results.error)
-    assert [None, None] == reader_of(cache)([key(1), key(2)])
+    assert [None, None] == access_to(cache).read([key(1), key(2)])
     client.close()
     release(cache)
 
@@ -275,7 +275,7 @@ def test_unreachable_server_raises_or_is_told(
     error: Exception | None = None
     results = []
     try:
-        results = getattr(writer_of(cache), method)([(key(1), b"1", None)])
+        results = getattr(access_to(cache).writer, method)([(key(1), b"1", None)])
         error = results.error
     except Exception as raised:  # noqa: BLE001 -- each client has its own
         error = raised
@@ -292,10 +292,10 @@ def test_unreachable_server_of_several_is_told(key: Key, private_memcached: Memc
         cache = cache_of("ours", [private_memcached.location, second.location])
         second.kill()
 
-        results = getattr(writer_of(cache), method)([(key(n), b"1", None) for n in range(40)])
+        results = getattr(access_to(cache).writer, method)([(key(n), b"1", None) for n in range(40)])
 
     assert isinstance(results.error, MemcachedError)
-    assert results == [each is not None for each in reader_of(cache)([key(n) for n in range(40)])]
+    assert results == [each is not None for each in access_to(cache).read([key(n) for n in range(40)])]
     assert 0 < results.count(True) < 40
     release(cache)
 
@@ -304,7 +304,7 @@ def test_unreachable_server_of_several_is_told(key: Key, private_memcached: Memc
 def test_ignored_failure_is_not_acknowledged(key: Key, private_memcached: Memcached, method: str) -> None:
     """The option `ignore_exc` of pymemcache hides the error, which is no reason to believe that a value was stored."""
     cache: Any = cache_of("memcached", private_memcached.location, ignore_exc=True, retry_attempts=0)
-    write = getattr(writer_of(cache), method)
+    write = getattr(access_to(cache).writer, method)
     private_memcached.stop()
 
     first = write([(key(1), b"1", None)])
@@ -351,7 +351,7 @@ def test_failed_keys_are_read_from_what_set_many_returns(
     cache = Reporting("reporting", {})
     cache.reported = reported
 
-    told = writer_of(cache).set_each([("a", b"1", None), ("b", b"2", None)])
+    told = access_to(cache).writer.set_each([("a", b"1", None), ("b", b"2", None)])
 
     assert (results, error) == (told, told.error)
 
@@ -366,14 +366,14 @@ def test_database_that_swallows_a_write_is_read_back(
         DatabaseCache, "_base_set", lambda self, mode, name, *rest: name == key(1) and base_set(self, mode, name, *rest)
     )
 
-    results = writer_of(cache).set_each([(key(1), b"1", 100), (key(2), b"2", 100)])
+    results = access_to(cache).writer.set_each([(key(1), b"1", 100), (key(2), b"2", 100)])
 
     assert [True, False] == results
 
 
 def test_writer_is_a_protocol(key: Key) -> None:
-    """What `writer_of()` returns is used by its two methods only."""
-    writer: Writer = writer_of(LocMemCache(key("protocol"), {}))
+    """The writer of an access is used by its two methods only."""
+    writer: Writer = access_to(LocMemCache(key("protocol"), {})).writer
 
     assert ([], []) == (writer.add_each([]), writer.set_each([]))
 
@@ -381,14 +381,14 @@ def test_writer_is_a_protocol(key: Key) -> None:
 @every
 def test_nothing_is_stored_by_no_items(cache: BaseCache) -> None:
     """An empty call needs no special case."""
-    writer = writer_of(cache)
+    writer = access_to(cache).writer
 
     assert ([], []) == (writer.add_each([]), writer.set_each([]))
 
 
 def test_client_of_memcached_is_given_as_it_is() -> None:
     """A PyMemcacheCache of one server is written to past its hash."""
-    assert not isinstance(writer_of(PyMemcacheCache(f"{HOST}:1", {})), GeneralWriter)
+    assert not isinstance(access_to(PyMemcacheCache(f"{HOST}:1", {})).writer, GeneralWriter)
 
 
 def test_refusal_that_is_raised_is_kept_by_no_frame() -> None:

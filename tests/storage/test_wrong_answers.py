@@ -13,7 +13,8 @@ from redis.exceptions import InvalidResponse
 from cachedeco import MISSING, Namespace, agather, gather
 from cachedeco.backends.serializers import SignedSerializer
 from cachedeco.backends.server import forget_servers
-from cachedeco.storage.readers import NonsenseReadError, chunks_reader_of, general_reader, reader_of
+from cachedeco.storage.access import access_to
+from cachedeco.storage.readers import NonsenseReadError, general_reader
 from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
 from tests.conftest import CacheConfig, UseCaches
@@ -132,12 +133,12 @@ def test_wrong_answer_is_an_event(relay: Misanswering, caplog: pytest.LogCapture
 
 async def read(cache: Any) -> object:
     """Read two keys as a hit does."""
-    return reader_of(cache)(["a", "b"])
+    return access_to(cache).read(["a", "b"])
 
 
 async def read_chunks(cache: Any) -> object:
     """Read two chunks, as for many calls."""
-    return chunks_reader_of(cache, pytest.fail)([["a", "b"], ["c"]])
+    return access_to(cache).read_chunks([["a", "b"], ["c"]])
 
 
 async def aread(cache: Any) -> object:

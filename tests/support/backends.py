@@ -26,7 +26,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 
-from cachedeco.storage.readers import general_reader
+from cachedeco.storage.readers import general_reader, one_by_one
 from cachedeco.storage.redis_connections import RedisConnections
 from cachedeco.storage.writers import Acknowledged, GeneralWriter, WholeItem
 from tests.support.threads import PATIENCE_SECONDS
@@ -198,11 +198,17 @@ class RawClient(GeneralWriter):
         """Use the methods of the cache."""
         super().__init__(cache)
         self.read = general_reader(cache)
+        self.read_chunks = one_by_one(self.read)
 
     async def aread(self, keys: Sequence[str]) -> list[bytes | None]:
         """Read in the thread of the loop; others run meanwhile, as if the cache were elsewhere."""
         await asyncio.sleep(0)
         return self.read(keys)
+
+    async def aread_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        """Read in the thread of the loop, as above."""
+        await asyncio.sleep(0)
+        return self.read_chunks(chunks)
 
     async def aset_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Write in the thread of the loop, as above."""
