@@ -1,11 +1,11 @@
 """Parse and validate settings and parameters, with their error messages."""
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
-from functools import partial
 from sys import float_info
 from typing import Any, Final, Literal, get_args
 
@@ -174,7 +174,8 @@ def check_arguments(function: Callable[..., object], *arguments: object, what: s
 # --- settings ---
 
 
-def _share_of(value: object) -> float:
+def share_of(value: object) -> float:
+    """Return a share: 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"the share is {repr_of(value)}; it takes a number, such as 0.001 for one hit in a thousand."
         raise TypeError(msg)
@@ -184,32 +185,114 @@ def _share_of(value: object) -> float:
     return float(value)
 
 
-def mode_of(value: object) -> ModeName:
-    """
-    Return the name of a mode.
+def one_of(choices: Sequence[Any], value: object, *, what: str = "the value") -> Any:
+    """Return one of some choices."""
+    if value not in choices:
+        msg = f"{what} is {repr_of(value)}; it takes one of {', '.join(map(repr, choices))}."
+        raise ValueError(msg)
+    return value
 
-    Raises:
-        ValueError: It is no name of a mode.
-    """
-    mode: ModeName = _one_of(MODES, value, what="the mode")
+
+def mode_of(value: object) -> ModeName:
+    """Return the name of a mode."""
+    mode: ModeName = one_of(MODES, value, what="the mode")
     return mode
 
 
-def _aliases_of(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not value or not all(isinstance(alias, str) for alias in value):
-        msg = f"the value is {repr_of(value)}; it takes a list of one or more aliases of Django's CACHES."
+def refresher_of(value: object) -> Refresher:
+    """Return what refreshes, if this Django has it."""
+    refresher: Refresher = one_of(REFRESHERS, value)
+    if refresher == "task" and django.VERSION < (6,):
+        msg = f"'task' needs django.tasks, of Django 6; this is Django {django.__version__}."
+        raise ValueError(msg)
+    return refresher
+
+
+def flag_of(value: object) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool):
+        msg = f"the value is {repr_of(value)}; it takes True or False."
+        raise TypeError(msg)
+    return value
+
+
+def failures_of(value: object) -> int:
+    """Return a number of failures."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        msg = f"the value is {repr_of(value)}; it takes a whole number of failures in a row, or 0 for no breaker."
+        raise ValueError(msg)
+    return value
+
+
+def pause_of(value: Seconds) -> float:
+    """Return seconds, more than 0."""
+    seconds = 0.0 if value is None else span_of(value, what="the pause")
+    if not seconds:
+        msg = f"the pause is {repr_of(value)}; it takes more than 0 seconds."
+        raise ValueError(msg)
+    return seconds
+
+
+def lag_of(value: object) -> Mapping[str, float] | float | None:
+    """Return seconds, for all databases or by alias."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {alias: span_of(lag, what=f"the lag of {alias!r}") for alias, lag in value.items()}
+    return span_of(value, what="the lag")  # type: ignore[arg-type] # it refuses all else
+
+
+def prefix_of(value: object) -> str:
+    """Return a prefix of keys."""
+    # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must fit beside it.
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
+        msg = f"the prefix is {repr_of(value)}; it takes at most 50 printable ASCII characters without spaces."
+        raise ValueError(msg)
+    return value
+
+
+def signing_keys_of(value: object) -> tuple[bytes, ...]:
+    """Return keys as bytes; only an empty list turns signatures off, and no variable that is not set, which is None."""
+    return () if value in ([], ()) else secrets_of(value)
+
+
+def list_of(value: object, *, items: str, pattern: str | None = "(?s).*", least: int = 0) -> tuple[Any, ...]:
+    """
+    Return a list, of so many items at least.
+
+    *items* says in errors what they are: texts like a pattern, any texts by default, and anything if that is None.
+    """
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) < least
+        or not (pattern is None or all(isinstance(item, str) and re.fullmatch(pattern, item) for item in value))
+    ):
+        msg = f"the value is {repr_of(value)}; it takes a list of {items}."
         raise TypeError(msg)
     return tuple(value)
 
 
-def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
-    if not isinstance(value, list | tuple):
-        msg = f"the value is {repr_of(value)}; it takes a list of callables or of their dotted paths."
+def tables_of(value: object) -> tuple[str, ...]:
+    """Return names of tables."""
+    return list_of(value, items="labels of apps, of 'app_label.Model', or of tables")
+
+
+def tables_by_name(value: object) -> dict[str, tuple[str, ...]]:
+    """Return lists of tables by name."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        msg = f"the value is {repr_of(value)}; it takes a dict: {{'name_of_a_view': ['app_label.Model']}}."
         raise TypeError(msg)
-    functions = tuple(_callable_at(item) if isinstance(item, str) else item for item in value)
+    return {name: tables_of(several) for name, several in value.items()}
+
+
+def callables_of(value: object) -> tuple[Callable[[], object], ...]:
+    """Return callables that take no arguments; those that are given by their paths are imported."""
+    taken = "callables or of their dotted paths"
+    given = list_of(value, items=taken, pattern=None)
+    functions = tuple(_callable_at(item) if isinstance(item, str) else item for item in given)
     for function in functions:
         if not callable(function):
-            msg = f"{repr_of(function)} is not callable; it takes a list of callables or of their dotted paths."
+            msg = f"{repr_of(function)} is not callable; it takes a list of {taken}."
             raise TypeError(msg)
         check_returns(function, what="one of them")
         check_arguments(function, what="one of them", advice="each is called without arguments")
@@ -222,127 +305,3 @@ def _callable_at(path: str) -> Any:
     except ImportError as error:
         msg = f"{path!r} can't be imported: {error}. It takes dotted paths: 'django.utils.translation.get_language'."
         raise ImportError(msg) from error
-
-
-def _prefix_of(value: object) -> str:
-    # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must fit beside it.
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
-        msg = f"the prefix is {repr_of(value)}; it takes at most 50 printable ASCII characters without spaces."
-        raise ValueError(msg)
-    return value
-
-
-def _one_of(choices: Sequence[Any], value: object, *, what: str = "the value") -> Any:
-    if value not in choices:
-        msg = f"{what} is {repr_of(value)}; it takes one of {', '.join(map(repr, choices))}."
-        raise ValueError(msg)
-    return value
-
-
-def _refresher_of(value: object) -> Refresher:
-    refresher: Refresher = _one_of(REFRESHERS, value)
-    if refresher == "task" and django.VERSION < (6,):
-        msg = f"'task' needs django.tasks, of Django 6; this is Django {django.__version__}."
-        raise ValueError(msg)
-    return refresher
-
-
-def _flag_of(value: object) -> bool:
-    if not isinstance(value, bool):
-        msg = f"the value is {repr_of(value)}; it takes True or False."
-        raise TypeError(msg)
-    return value
-
-
-def _failures_of(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        msg = f"the value is {repr_of(value)}; it takes a whole number of failures in a row, or 0 for no breaker."
-        raise ValueError(msg)
-    return value
-
-
-def _pause_of(value: Seconds) -> float:
-    seconds = 0.0 if value is None else span_of(value, what="the pause")
-    if not seconds:
-        msg = f"the pause is {repr_of(value)}; it takes more than 0 seconds."
-        raise ValueError(msg)
-    return seconds
-
-
-def _modules_of(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in value
-    ):
-        msg = f"the value is {repr_of(value)}; it takes a list of names of modules inside your apps, such as 'queries'."
-        raise TypeError(msg)
-    return tuple(value)
-
-
-def _signing_keys_of(value: object) -> tuple[bytes, ...]:
-    # Only an empty list turns signatures off: None, as of an environment variable that is not set, is refused.
-    return () if value in ([], ()) else secrets_of(value)
-
-
-def _dependencies_of(value: object) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        msg = f"the value is {repr_of(value)}; it takes a list of models, of names 'app_label.Model', or of 'auto'."
-        raise TypeError(msg)
-    return tuple(value)
-
-
-def _tables_of(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        msg = f"the value is {repr_of(value)}; it takes a list of labels of apps, of 'app_label.Model', or of tables."
-        raise TypeError(msg)
-    return tuple(value)
-
-
-def _columns_of(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(name, str) and len(name.split(".")) == len(("app", "Model", "field")) for name in value
-    ):
-        msg = f"the value is {repr_of(value)}; it takes a list of fields, such as 'auth.User.last_login'."
-        raise TypeError(msg)
-    return tuple(value)
-
-
-def _names_of_tables(value: object) -> dict[str, tuple[str, ...]]:
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        msg = f"the value is {repr_of(value)}; it takes a dict: {{'name_of_a_view': ['app_label.Model']}}."
-        raise TypeError(msg)
-    return {name: _tables_of(several) for name, several in value.items()}
-
-
-def _lag_of(value: object) -> Mapping[str, float] | float | None:
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        return {alias: span_of(lag, what=f"the lag of {alias!r}") for alias, lag in value.items()}
-    return span_of(value, what="the lag")  # type: ignore[arg-type] # it refuses all else
-
-
-PARSERS: dict[str, Callable[[Any], object]] = {
-    "MODE": mode_of,
-    "ALIASES": _aliases_of,
-    "TIMEOUT": seconds_of,
-    "VARY": _vary_of,
-    "KEY_ERRORS": partial(_one_of, get_args(KeyErrors)),
-    "KEY_PREFIX": _prefix_of,
-    "JITTER": partial(fraction_of, what="the jitter"),
-    "WAIT": partial(span_of, what="the wait"),
-    "REFRESH": _refresher_of,
-    "AUDIT": _share_of,
-    "AUDIT_SECONDS": _pause_of,
-    "OUTBOX_SECONDS": partial(span_of, what="the value"),
-    "BREAKER_FAILURES": _failures_of,
-    "BREAKER_SECONDS": _pause_of,
-    "MODULES": _modules_of,
-    "DEPENDS_ON": _dependencies_of,
-    "IGNORED_TABLES": _tables_of,
-    "IGNORED_COLUMNS": _columns_of,
-    "TABLES": _names_of_tables,
-    "REPLICA_LAG": _lag_of,
-    "LOG_ARGUMENTS": _flag_of,
-    "SHARED_STATISTICS": partial(span_of, what="the interval"),
-    "SIGNING_KEYS": _signing_keys_of,
-}

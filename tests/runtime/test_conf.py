@@ -1,6 +1,5 @@
 """The settings: read once, in force at once, and every fault in them named."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -312,9 +311,9 @@ def test_settings_that_change_while_they_are_read_are_read_again(settings: Any) 
     class Changing(dict[str, object]):
         """A setting whose reading is interrupted by a change."""
 
-        def __iter__(self) -> Iterator[str]:
+        def items(self) -> Any:
             settings.CACHEDECO = {"MODE": "bypass"}
-            return super().__iter__()
+            return super().items()
 
     settings.CACHEDECO = Changing(MODE="off")
 

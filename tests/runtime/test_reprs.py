@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from cachedeco import Namespace, cached_query, cached_query_many, mode, rows
 from cachedeco.keys.encoders import encode
 from cachedeco.keys.signatures import parameters_of
+from cachedeco.runtime.conf import PARSERS
 from cachedeco.runtime.reprs import (
     HIDDEN,
     LONGEST,
@@ -33,7 +34,6 @@ from cachedeco.runtime.reprs import (
     repr_of,
     shorten_error,
 )
-from cachedeco.runtime.validation import PARSERS
 from tests.models import Club, UuidThing
 from tests.support.selection import of_length
 
