@@ -25,8 +25,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from operator import attrgetter
 from threading import RLock
-from types import ModuleType
 from typing import Final, Literal, NamedTuple
 
 from django.core.signals import request_started, setting_changed
@@ -36,35 +36,9 @@ UID: Final = "cachedeco.runtime.state"
 Occasion = Literal["fork", "settings", "caches", "test"]
 
 
-class Emptied(NamedTuple):
-    """Clear the piece in place, as other modules hold it too."""
-
-    def apply(self, module: ModuleType, name: str) -> None:
-        """Do so."""
-        getattr(module, name).clear()
-
-
-class Renewed(NamedTuple):
-    """Put a new object in the place of the piece."""
-
-    make: Callable[[], object]
-
-    def apply(self, module: ModuleType, name: str) -> None:
-        """Do so."""
-        setattr(module, name, self.make())
-
-
-class By(NamedTuple):
-    """Call a function of the piece's module: once for each event, for all pieces that name it."""
-
-    function: str
-
-    def apply(self, module: ModuleType, _: str) -> None:
-        """Do so."""
-        getattr(module, self.function)()
-
-
-Reset = Emptied | Renewed | By
+#: A text is a function of the piece's module, as "forget" or "_pieces.clear", called once for each event, for all
+#: pieces that name it; anything else makes the object that takes the place of the piece.
+Reset = str | Callable[[], object]
 
 
 class Piece(NamedTuple):
@@ -79,9 +53,8 @@ class Piece(NamedTuple):
     test: Reset | None = None
 
 
-EMPTIED: Final = Emptied()
 # Reentrant: a signal's handler, or a finalizer, may use the cache while its own thread holds the lock.
-NEW_LOCK: Final = Renewed(RLock)
+NEW_LOCK: Final = RLock
 
 #: The process that all this is of.
 pid: int = os.getpid()
@@ -89,14 +62,8 @@ _lock = RLock()
 
 PIECES: Final = (
     # --- runtime ---
-    Piece("runtime.conf", "in_force", "the settings in force, parsed", settings=By("forget"), test=By("forget")),
-    Piece(
-        "runtime.conf",
-        "_changes",
-        "another object after each change of settings",
-        settings=By("forget"),
-        test=By("forget"),
-    ),
+    Piece("runtime.conf", "in_force", "the settings in force, parsed", settings="forget", test="forget"),
+    Piece("runtime.conf", "_changes", "another object after each change of settings", settings="forget", test="forget"),
     Piece("runtime.conf", "_lock", "guards these two", fork=NEW_LOCK),
     Piece("runtime.modes", "_modes", "the blocks of mode() and bypass() that this context is in"),
     Piece("runtime.modes", "_isolate", "what isolates a block that switches the cache on: the test kit"),
@@ -107,30 +74,30 @@ PIECES: Final = (
     Piece("runtime.hooks", "needs_thread", "whether one of them may ask a database, or wait"),
     Piece("runtime.hooks", "_logs_hits", "whether the log wants hits; the next event that is no hit sets it"),
     Piece("runtime.hooks", "_lock", "guards the hooks", fork=NEW_LOCK),
-    Piece("runtime.statistics", "_counts", "counts of events, by function", fork=By("begin_anew")),
-    Piece("runtime.statistics", "_hits", "hits that are not counted yet, by function", fork=By("begin_anew")),
-    Piece("runtime.statistics", "_invalidations", "counts of invalidations, by subject", fork=By("begin_anew")),
-    Piece("runtime.statistics", "_lock", "guards the counts", fork=By("begin_anew")),
-    Piece("runtime.background", "_pool", "threads for work in the background", fork=By("begin_anew")),
-    Piece("runtime.background", "_futures", "what those threads do, and what waits for them", fork=By("begin_anew")),
+    Piece("runtime.statistics", "_counts", "counts of events, by function", fork="begin_anew"),
+    Piece("runtime.statistics", "_hits", "hits that are not counted yet, by function", fork="begin_anew"),
+    Piece("runtime.statistics", "_invalidations", "counts of invalidations, by subject", fork="begin_anew"),
+    Piece("runtime.statistics", "_lock", "guards the counts", fork="begin_anew"),
+    Piece("runtime.background", "_pool", "threads for work in the background", fork="begin_anew"),
+    Piece("runtime.background", "_futures", "what those threads do, and what waits for them", fork="begin_anew"),
     Piece("runtime.background", "_submission", "whether this thread is submitting work"),
-    Piece("runtime.background", "_task_thread", "the thread of tasks in the background", fork=By("begin_anew")),
-    Piece("runtime.background", "_tasks", "tasks in the background", fork=EMPTIED),
+    Piece("runtime.background", "_task_thread", "the thread of tasks in the background", fork="begin_anew"),
+    Piece("runtime.background", "_tasks", "tasks in the background", fork="_tasks.clear"),
     Piece("runtime.background", "at_end", "functions to call in a thread of ours at the end of its work"),
     # --- storage ---
     Piece(
         "storage.connections",
         "_connections",
         "cache objects of our own, by thread and alias",
-        fork=By("abandon_connections"),
-        caches=By("forget_connections"),
+        fork="abandon_connections",
+        caches="forget_connections",
     ),
     Piece(
         "storage.connections",
         "_on_loops",
         "the same of event loops, by alias",
-        fork=By("abandon_connections"),
-        caches=By("forget_connections"),
+        fork="abandon_connections",
+        caches="forget_connections",
     ),
     Piece("storage.connections", "_abandoned", "the connections of the parent, in a forked child"),
     Piece("storage.connections", "_isolation", "the test kit's isolation of caches"),
@@ -140,69 +107,69 @@ PIECES: Final = (
         "storage.keyspace",
         "_keyspaces",
         "how whole keys are made, by alias",
-        settings=EMPTIED,
-        caches=EMPTIED,
-        test=EMPTIED,
+        settings="_keyspaces.clear",
+        caches="_keyspaces.clear",
+        test="_keyspaces.clear",
     ),
     Piece(
         "storage.breaker",
         "breakers",
         "circuit breakers, and invalidations that wait, of the caches that failed",
-        fork=By("end_probes"),
-        settings=By("reset"),
-        test=By("reset"),
+        fork="end_probes",
+        settings="reset",
+        test="reset",
     ),
     Piece(
         "storage.breaker",
         "clusters",
         "caches of which a node of a Redis cluster has refused a command",
-        settings=By("reset"),
-        test=By("reset"),
+        settings="reset",
+        test="reset",
     ),
     Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_LOCK),
     Piece(
         "storage.model_pickles",
         "_current",
         "descriptions of models' fields that are those of today",
-        settings=EMPTIED,
-        test=EMPTIED,
+        settings="_current.clear",
+        test="_current.clear",
     ),
     Piece("storage.model_pickles", "_describe", "descriptions of models' fields, cached by the models"),
     Piece(
         "storage.shared_statistics",
         "_sharing",
         "the thread that writes the counts of this process into a cache",
-        fork=By("begin_in_child"),
-        settings=By("end"),
-        test=By("end"),
+        fork="begin_in_child",
+        settings="end",
+        test="end",
     ),
-    Piece("storage.shared_statistics", "_lock", "guards it", fork=By("begin_in_child")),
+    Piece("storage.shared_statistics", "_lock", "guards it", fork="begin_in_child"),
     Piece("storage.refusals", "_known_refusal", "why values of a class are refused, cached by the class"),
     # --- invalidation ---
     Piece(
         "invalidation.commits",
         "waiting",
         "what waits for commits, by thread; a rollback takes it out",
-        fork=By("forget_other_threads"),
+        fork="forget_other_threads",
     ),
     Piece("invalidation.transactions", "_open_by_text", "connections on which a caller has sent BEGIN, or its end"),
     Piece(
         "invalidation.epochs",
         "_epochs",
         "what tells a request's memory which tokens this process has invalidated",
-        fork=By("renew"),
-        settings=By("renew"),
-        caches=By("renew"),
-        test=By("renew"),
+        fork="renew",
+        settings="renew",
+        caches="renew",
+        test="renew",
     ),
     Piece(
         "invalidation.epochs",
         "_last",
         "another object after each invalidation of this process",
-        fork=By("renew"),
-        settings=By("renew"),
-        caches=By("renew"),
-        test=By("renew"),
+        fork="renew",
+        settings="renew",
+        caches="renew",
+        test="renew",
     ),
     Piece("invalidation.delivery", "_recorder", "the recorder of invalidations: the outbox"),
     Piece(
@@ -218,38 +185,33 @@ PIECES: Final = (
         "invalidation.tables",
         "_tables",
         "what is known of the models' tables, and what each text of a statement does to them",
-        settings=By("forget"),
+        settings="forget",
     ),
-    Piece("invalidation.tables", "_changes", "another object after each change of models", settings=By("forget")),
+    Piece("invalidation.tables", "_changes", "another object after each change of models", settings="forget"),
     Piece(
         "invalidation.writes",
         "_invalidations",
         "the tokens that a written set of tables ends",
-        settings=EMPTIED,
-        caches=EMPTIED,
-        test=EMPTIED,
+        settings="_invalidations.clear",
+        caches="_invalidations.clear",
+        test="_invalidations.clear",
     ),
     # --- tracking ---
     Piece("tracking.collector", "innermost", "the computation that this context is in"),
     # Names are whole keys: those of other isolated tests would soon be too many for their function.
-    Piece(
-        "tracking.nested_names", "names_by_function", "names of tokens of nested calls, by function", test=By("forget")
-    ),
-    Piece(
-        "tracking.nested_names", "names_by_key", "the same by the entry's key, where they are others", test=By("forget")
-    ),
+    Piece("tracking.nested_names", "names_by_function", "names of tokens of nested calls, by function", test="forget"),
+    Piece("tracking.nested_names", "names_by_key", "the same by the entry's key, where they are others", test="forget"),
     Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
-    Piece("tracking.views", "_behind", "the tables behind the names of views, as databases name them", test=EMPTIED),
-    Piece("tracking.watcher", "_mark", "what marks the statements that are watched: the outbox"),
     Piece(
-        "tracking.watcher",
-        "_fault",
-        "the fault of the settings that was reported",
-        settings=Renewed(str),
-        test=Renewed(str),
+        "tracking.views",
+        "_behind",
+        "the tables behind the names of views, as databases name them",
+        test="_behind.clear",
     ),
+    Piece("tracking.watcher", "_mark", "what marks the statements that are watched: the outbox"),
+    Piece("tracking.watcher", "_fault", "the fault of the settings that was reported", settings=str, test=str),
     # --- loading ---
-    Piece("loading.flights", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
+    Piece("loading.flights", "_flights", "computations under way, by key and stamp", fork="_flights.clear"),
     Piece("loading.flights", "_lock", "guards the flights", fork=NEW_LOCK),
     Piece("loading.remembering", "current", "the block of remembered() that this context is in"),
     Piece("loading.sampling", "_auditor", "the auditor of a sample of the hits: the door auditing, set by the app"),
@@ -282,18 +244,16 @@ PIECES: Final = (
     Piece("functions.naming", "_lock", "guards the names", fork=NEW_LOCK),
     Piece("functions.invalidation_advice", "_advice", "the advice given on namespaces that reach nothing"),
     # --- doors ---
-    Piece("auditing.auditor", "_suspects", "entries that wait for a second look", fork=EMPTIED),
-    Piece(
-        "auditing.later", "_later", "second looks of sync functions, and the thread that waits", fork=By("begin_anew")
-    ),
-    Piece("auditing.later", "_tasks", "second looks of async functions", fork=By("begin_anew")),
-    Piece("backends.loops", "_process", "tells a forked child's connections from its parent's", fork=Renewed(object)),
+    Piece("auditing.auditor", "_suspects", "entries that wait for a second look", fork="_suspects.clear"),
+    Piece("auditing.later", "_later", "second looks of sync functions, and the thread that waits", fork="begin_anew"),
+    Piece("auditing.later", "_tasks", "second looks of async functions", fork="begin_anew"),
+    Piece("backends.loops", "_process", "tells a forked child's connections from its parent's", fork=object),
     Piece(
         "backends.server",
         "_servers",
         "servers of memcached and Redis: idle connections, outages",
-        fork=By("close_idle_connections"),
-        caches=By("forget_servers"),
+        fork="close_idle_connections",
+        caches="forget_servers",
     ),
     Piece("backends.server", "_lock", "guards outages", fork=NEW_LOCK),
     Piece("backends.memcached_ring", "_server_chooser", "functions from keys to servers, cached by servers"),
@@ -304,17 +264,17 @@ PIECES: Final = (
     Piece("contrib.prometheus.metrics", "_measures_of", "hooks that count, by registry"),
     Piece("contrib.opentelemetry.hooks", "_hooks_of", "hooks that make spans and metrics, by providers"),
     Piece("outbox.recording", "_migrating", "databases in which migrate may make the table of the outbox"),
-    Piece("outbox.marking", "_has_triggers", "which databases have triggers, by alias", test=EMPTIED),
+    Piece("outbox.marking", "_has_triggers", "which databases have triggers, by alias", test="_has_triggers.clear"),
     Piece("testing.isolation", "_is_in_force", "whether caches are isolated"),
     Piece("testing.isolation", "_scopes", "the prefix of all keys now; the test kit renews it"),
-    Piece("testing.isolation", "_classes", "isolated classes of caches, by backend", caches=By("isolate_new_settings")),
+    Piece("testing.isolation", "_classes", "isolated classes of caches, by backend", caches="isolate_new_settings"),
     Piece("testing.isolation", "_blocks", "open blocks that need isolation where no runner isolates"),
     Piece("testing.isolation", "_of_blocks", "the isolation of these blocks"),
     Piece("testing.isolation", "_lock", "guards these two", fork=NEW_LOCK),
     Piece("testing.switching", "_mode", "the mode in the settings, before they change"),
     Piece("testing.races", "_here", "the call that is stopped in this context"),
     # Last: until all is reset, a thread of an unannounced child waits, and what an interrupt leaves is reset anew.
-    Piece("runtime.state", "pid", "the process that all this is of", fork=Renewed(os.getpid)),
+    Piece("runtime.state", "pid", "the process that all this is of", fork=os.getpid),
     Piece("runtime.state", "_lock", "lets one thread reset an unannounced child", fork=NEW_LOCK),
 )
 
@@ -327,10 +287,13 @@ def reset(occasion: Occasion, pieces: Iterable[Piece] = PIECES) -> None:
         module = sys.modules.get(f"cachedeco.{piece.module}")
         if how is None or module is None:
             continue
-        wanted = how.function if isinstance(how, By) else piece.name
-        if hasattr(module, wanted) and (piece.module, wanted) not in called:
-            called.add((piece.module, wanted))
-            how.apply(module, piece.name)
+        path = how if isinstance(how, str) else piece.name
+        if hasattr(module, path.partition(".")[0]) and (piece.module, path) not in called:
+            called.add((piece.module, path))
+            if isinstance(how, str):
+                attrgetter(path)(module)()
+            else:
+                setattr(module, piece.name, how())
 
 
 def reset_in_child() -> None:

@@ -4,6 +4,7 @@ import ast
 import os
 import sys
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from threading import Event, Lock, RLock, Thread, current_thread
 from types import ModuleType
@@ -16,7 +17,7 @@ import cachedeco
 from cachedeco.backends.memcached_pool import MemcachedPool
 from cachedeco.loading import flights
 from cachedeco.runtime import state
-from cachedeco.runtime.state import EMPTIED, NEW_LOCK, PIECES, By, Piece
+from cachedeco.runtime.state import NEW_LOCK, PIECES, Piece
 from tests.support.threads import PATIENCE_SECONDS
 
 PACKAGE = Path(cachedeco.__file__).parent
@@ -153,13 +154,10 @@ def test_resets_fit_the_piece(piece: Piece) -> None:
     assert piece.what
     assert hasattr(module, piece.name)
     for how in resets:
-        match how:
-            case By(function):
-                assert callable(getattr(module, function))
-            case state.Renewed(make):
-                assert type(make()) is type(getattr(module, piece.name))
-            case state.Emptied():
-                assert callable(getattr(module, piece.name).clear)
+        if isinstance(how, str):
+            assert callable(attrgetter(how)(module))
+        elif how is not None:
+            assert type(how()) is type(getattr(module, piece.name))
 
 
 def test_list_names_all_handlers() -> None:
@@ -202,10 +200,10 @@ def test_event_resets_what_the_list_says(module: ModuleType) -> None:
     emptied, lock = module.emptied, module.lock
     pieces = [
         Piece("sample", "kept", "stays"),
-        Piece("sample", "emptied", "goes", fork=EMPTIED),
+        Piece("sample", "emptied", "goes", fork="emptied.clear"),
         Piece("sample", "lock", "is another", fork=NEW_LOCK),
-        Piece("sample", "calls", "by a function", fork=By("forget"), settings=By("forget")),
-        Piece("sample", "forget", "by the same one", fork=By("forget")),
+        Piece("sample", "calls", "by a function", fork="forget", settings="forget"),
+        Piece("sample", "forget", "by the same one", fork="forget"),
     ]
 
     state.reset("fork", pieces)
@@ -221,7 +219,7 @@ def test_module_that_is_not_there_yet_has_nothing_to_reset(module: ModuleType) -
     pieces = [
         Piece("elsewhere", "lock", "of a module that was not imported", fork=NEW_LOCK),
         Piece("sample", "lock", "of one that was in part", fork=NEW_LOCK),
-        Piece("sample", "calls", "of one that was in part", fork=By("forget")),
+        Piece("sample", "calls", "of one that was in part", fork="forget"),
     ]
 
     state.reset("fork", pieces)
