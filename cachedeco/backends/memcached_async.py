@@ -12,8 +12,7 @@ from cachedeco.backends.memcached_answers import KeyedCommand
 from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_ring import Ring, failed_keys, note_stored, raise_first
 from cachedeco.backends.server import Server
-from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
-from cachedeco.storage.memcached_replies import Stored
+from cachedeco.backends.writes import FailedKeys, log_lost_write
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
@@ -31,13 +30,14 @@ class AsyncRing(Ring):
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """See `get()`."""
-        return self._load(await self._aread_stored("get", self._server_of(key), [key])).get(key, default)
+        found = await self._aread("get", self._server_of(key), self._reading([key]), lost={})
+        return self._load(found).get(key, default)
 
     async def aget_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """See `get_multi()`."""
         found: dict[str, Any] = {}
         for server, chunk in self._group_by_server(keys).items():
-            found.update(self._load(await self._aread_stored("get_many", server, chunk)))
+            found.update(self._load(await self._aread("get_many", server, self._reading(chunk), lost={})))
         return found
 
     def aread_each(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
@@ -67,12 +67,12 @@ class AsyncRing(Ring):
 
     async def aset(self, key: str, value: Any, expire: int = 0) -> None:
         """Store a value; delete the old one if this one is not stored."""
-        if not await self._astore("set", key, value, expire):
+        if not await self._awrite("set", self._server_of(key), self._storing(b"set", key, value, expire), lost=False):
             await self.adelete(key)
 
     async def aadd(self, key: str, value: Any, expire: int = 0) -> bool:
         """See `add()`."""
-        return await self._astore("add", key, value, expire)
+        return await self._awrite("add", self._server_of(key), self._storing(b"add", key, value, expire), lost=False)
 
     async def atouch(self, key: str, expire: int = 0) -> bool:
         """See `touch()`."""
@@ -107,29 +107,13 @@ class AsyncRing(Ring):
 
     async def adelete_many(self, keys: Iterable[str]) -> None:
         """See `delete_multi()`."""
-        await self._aon_each(
-            "delete_many",
-            (
-                (server, exchanges.delete_many([self._name(key) for key in chunk]))
-                for server, keys in self._group_by_server(keys).items()
-                for chunk in chunks(keys)
-            ),
-        )
+        await self._aon_each("delete_many", self._deletions(keys))
 
     async def aclear(self) -> None:
         """See `flush_all()`."""
         await self._aon_each("clear", ((server, exchanges.flush_all()) for server in self._servers.values()))
 
     # --- servers ---
-
-    async def _aread_stored(self, operation: str, server: Server, keys: Iterable[str]) -> dict[str, Stored]:
-        exchange = exchanges.ReadStored({self._name(key): key for key in keys})
-        return await self._aread(operation, server, exchange, lost={})
-
-    async def _astore(self, command: str, key: str, value: Any, expire: int) -> bool:
-        name = command.encode()
-        exchange = exchanges.store(name, self._storing(name, key, value, expire))
-        return await self._awrite(command, self._server_of(key), exchange, lost=False)
 
     def _aread(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> Awaitable[T]:
         return server.arun(operation, exchange, writes=False, ignored=self._ignored, lost=lost)

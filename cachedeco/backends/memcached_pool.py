@@ -9,25 +9,23 @@ from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from ssl import SSLSocket
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
-from pymemcache.client.base import Key, PooledClient
+from pymemcache.client.base import PooledClient
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends import memcached_errors
 from cachedeco.backends.exchange import Exchange, LastAnswer
 from cachedeco.backends.loops import Loops
-from cachedeco.backends.memcached_answers import check_answers, raise_errors
+from cachedeco.backends.memcached_answers import raise_errors
 from cachedeco.backends.memcached_exchanges import endpoint_of
 from cachedeco.backends.server import Failures, OnConnection
 from cachedeco.backends.sockets import send_nothing_after_close, unread_in
 from cachedeco.runtime.state import reset_in_unannounced_child
 from cachedeco.storage.idle_connections import IdleConnections
 from cachedeco.storage.memcached_replies import (
-    Stored,
     check_end,
     cut_hits,
     read_chunks,
     read_rest,
-    read_values,
     receive,
 )
 from cachedeco.storage.replies import FEW
@@ -43,14 +41,6 @@ T = TypeVar("T")
 TIMED_OUT: Final = "timed out"  # as Python says it
 
 
-class _IdentitySerde:
-    """A serde that changes nothing: values are serialized before a connection is taken; none is read by it."""
-
-    @staticmethod
-    def serialize(_key: Key, stored: Stored) -> Stored:
-        return stored
-
-
 class MemcachedConnection(Client):
     """One connection, which opens itself at the first command."""
 
@@ -64,14 +54,6 @@ class MemcachedConnection(Client):
         send_nothing_after_close(sock)
         if self.timeout is not None and kernel_can_wait(sock):
             let_kernel_wait(sock, self.timeout)
-
-    def read_stored(self, keys: Iterable[str]) -> dict[str, Stored]:
-        """Return the values of some keys, serialized; missing keys are left out."""
-        names = {self.check_key(key, self.key_prefix): key for key in keys}
-        sock = self.sock or self._open()
-        sock.sendall(b"get %b\r\n" % b" ".join(names))
-        found = read_values(sock.recv, list(names), self._raise_errors)
-        return {names[name]: stored for name, stored in found.items() if stored is not None}
 
     def read_bytes(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values of valid keys that were stored without flags, in order."""
@@ -97,23 +79,16 @@ class MemcachedConnection(Client):
         try:
             cut = exchange.cut(data, 0)  # faster than the parser, which nearly no answer needs
             if cut is not None and cut[1] == len(data):
-                return cut[0]
-            answer, rest = receive(exchange.parse(data), sock.recv)
+                answer, rest = cut[0], b""
+            else:
+                answer, rest = receive(exchange.parse(data), sock.recv)
         except LastAnswer as last:
             self.close()
             return cast("T", last.answer)
         check_end(rest)
+        if isinstance(answer, Exception):
+            raise answer
         return answer
-
-    def _misc_cmd(
-        self,
-        cmds: Iterable[bytes],
-        cmd_name: bytes,
-        noreply: bool | None,  # noqa: FBT001 -- as pymemcache has it
-        end_tokens: bytes | None = None,
-    ) -> list[bytes]:
-        lines: list[bytes] = super()._misc_cmd(cmds, cmd_name, noreply, end_tokens)
-        return check_answers(cmd_name, lines)
 
     def _raise_errors(self, line: bytes, name: bytes) -> None:
         raise_errors(line, name)
@@ -132,7 +107,7 @@ class MemcachedPool:
         once.
         """
         self._server = server
-        self._options = {**options, "serde": _IdentitySerde(), "default_noreply": False, "ignore_exc": False}
+        self._options = options
         seconds = seconds or float("inf")
         self.idle = IdleConnections[MemcachedConnection](methodcaller("close"), most=most, seconds=seconds)
         endpoint = endpoint_of(server, options, seconds)

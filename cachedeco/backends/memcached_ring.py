@@ -7,6 +7,7 @@ pymemcache's `HashClient`, so that a site which used it finds its keys.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import chain
 from operator import methodcaller
@@ -16,12 +17,13 @@ from pymemcache.client.base import check_key_helper, normalize_server_spec
 from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
+from cachedeco.backends import memcached_exchanges as exchanges
+from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.memcached_answers import STORING, KeyedCommand
 from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
-from cachedeco.backends.memcached_exchanges import store_each
 from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL
 from cachedeco.backends.memcached_pickles import Pickles
-from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool
+from cachedeco.backends.memcached_pool import MemcachedPool
 from cachedeco.backends.options import MOST_IDLE
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
@@ -31,7 +33,6 @@ from cachedeco.storage.memcached_replies import Stored
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
-MemcachedCommand = Callable[[MemcachedConnection], T]
 
 # Keys whose server is cached: pymemcache's hash takes ten microseconds for each server.
 MOST_KNOWN: Final = 4096
@@ -97,21 +98,17 @@ class Ring:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value; *default* if it is missing or unreadable, or the server is unreachable."""
-        return self._load(self._read("get", self._server_of(key), lambda one: one.read_stored([key]), lost={})).get(
-            key, default
-        )
+        return self._load(self._read("get", self._server_of(key), self._reading([key]), lost={})).get(key, default)
 
     def get_or_raise(self, operation: str, key: str, default: Any = None) -> Any:
         """Return a value as `get()` does, but raise if the server is unreachable: for operations that report a miss."""
-        nothing: dict[str, Stored] = {}
-        found = self._write(operation, self._server_of(key), lambda one: one.read_stored([key]), lost=nothing)
-        return self._load(found).get(key, default)
+        return self._load(self._write(operation, self._server_of(key), self._reading([key]), lost={})).get(key, default)
 
     def get_multi(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of some keys, from the servers that answer."""
         found: dict[str, Any] = {}
         for server, chunk in self._group_by_server(keys).items():
-            found.update(self._load(self._read("get_many", server, methodcaller("read_stored", chunk), lost={})))
+            found.update(self._load(self._read("get_many", server, self._reading(chunk), lost={})))
         return found
 
     def read_each(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -128,7 +125,7 @@ class Ring:
                 return [None] * len(keys)
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
-            values = self._read("get_many", server, methodcaller("read_bytes", chunk), lost=())
+            values = self._read("get_many", server, exchanges.ReadBytes(chunk), lost=[])
             found.update(zip(chunk, values, strict=False))
         return [found.get(key) for key in keys]
 
@@ -136,37 +133,36 @@ class Ring:
         """Do as `read_each()`, by one command for each server and chunk; those to one server are pipelined."""
         values: dict[str, bytes | None] = {}
         for server, several in self._chunks_of_servers(chunks).items():
-            found = self._read("get_many", server, methodcaller("read_chunks", several), lost=())
-            values.update(zip(chain.from_iterable(several), found, strict=False))
+            with suppress(*self._ignored):
+                found = server.run("get_many", methodcaller("read_chunks", several), writes=False)
+                values.update(zip(chain.from_iterable(several), found, strict=True))
         return [values.get(key) for chunk in chunks for key in chunk]
 
     # --- writing ---
 
     def set(self, key: str, value: Any, expire: int = 0) -> bool:
         """Store a value."""
-        stored = self._dump(key, value)
-        return self._write("set", self._server_of(key), lambda one: bool(one.set(key, stored, expire)), lost=False)
+        return self._write("set", self._server_of(key), self._storing(b"set", key, value, expire), lost=False)
 
     def add(self, key: str, value: Any, expire: int = 0) -> bool:
         """Store a value if there is none; return whether it was stored."""
-        stored = self._dump(key, value)
-        return self._write("add", self._server_of(key), lambda one: one.add(key, stored, expire), lost=False)
+        return self._write("add", self._server_of(key), self._storing(b"add", key, value, expire), lost=False)
 
     def touch(self, key: str, expire: int = 0) -> bool:
         """Give a value a new timeout; return whether there is a value."""
-        return self._write("touch", self._server_of(key), lambda one: one.touch(key, expire), lost=False)
+        return self._write("touch", self._server_of(key), exchanges.touch(self._name(key), expire), lost=False)
 
     def delete(self, key: str) -> bool:
         """Delete a value; return whether there was one."""
-        return self._write("delete", self._server_of(key), lambda one: one.delete(key), lost=False)
+        return self._write("delete", self._server_of(key), exchanges.delete(self._name(key)), lost=False)
 
     def incr(self, key: str, delta: int) -> int | None:
         """Add to a number, and return the sum; None if there is no number."""
-        return self._write("incr", self._server_of(key), lambda one: one.incr(key, delta), lost=None)
+        return self._write("incr", self._server_of(key), exchanges.count(b"incr", self._name(key), delta), lost=None)
 
     def decr(self, key: str, delta: int) -> int | None:
         """Subtract from a number, down to 0, and return the difference; None if there is no number."""
-        return self._write("decr", self._server_of(key), lambda one: one.decr(key, delta), lost=None)
+        return self._write("decr", self._server_of(key), exchanges.count(b"decr", self._name(key), delta), lost=None)
 
     def store_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
@@ -178,7 +174,7 @@ class Ring:
         results = Acknowledged([False] * len(items))
         for server, places, commands in self._chunks_by_server(items):
             try:
-                stored = server.run(operation, methodcaller("carry_out", store_each(commands)), writes=True)
+                stored = carry_out(server, operation, exchanges.store_each(commands), writes=True)
             except MemcachedError as error:
                 self.note_lost(results, operation, error)
             else:
@@ -187,13 +183,11 @@ class Ring:
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete values on all servers that answer; then raise the errors of the others."""
-        groups = self._group_by_server(keys).items()
-        commands = [(server, methodcaller("delete_many", chunk)) for server, each in groups for chunk in chunks(each)]
-        self._on_each("delete_many", commands)
+        self._on_each("delete_many", self._deletions(keys))
 
     def flush_all(self) -> None:
         """Empty all servers that answer; then raise the errors of the others."""
-        self._on_each("clear", ((server, lambda one: one.flush_all()) for server in self._servers.values()))
+        self._on_each("clear", ((server, exchanges.flush_all()) for server in self._servers.values()))
 
     def prune(self) -> None:
         """Close the connections that were idle for too long."""
@@ -235,15 +229,15 @@ class Ring:
                 groups[server].append(keys)
         return groups
 
-    def _read(self, operation: str, server: Server, command: MemcachedCommand[T], *, lost: T) -> T:
+    def _read(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
         try:
-            return server.run(operation, command, writes=False)
+            return carry_out(server, operation, exchange, writes=False)
         except self._ignored:
             return lost
 
-    def _write(self, operation: str, server: Server, command: MemcachedCommand[T], *, lost: T) -> T:
+    def _write(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
         try:
-            return server.run(operation, command, writes=True)
+            return carry_out(server, operation, exchange, writes=True)
         except (MemcachedError, MemcacheError) as error:
             if not self._ignore_exc:
                 raise
@@ -251,12 +245,31 @@ class Ring:
             return lost
 
     def _items(self, values: Mapping[str, Any], expire: int) -> list[KeyedCommand]:
-        return [(key, self._storing(b"set", key, value, expire)) for key, value in values.items()]
+        return [(key, self._command(b"set", key, value, expire)) for key, value in values.items()]
 
-    def _storing(self, command: bytes, key: str, value: object, expire: int) -> bytes:
-        """Return the command that stores a value."""
-        data, flags = self._dump(key, value)
+    def _command(self, command: bytes, key: str, value: object, expire: int) -> bytes:
+        """Return the command that stores a value, serialized before a connection is taken: its error breaks none."""
+        data, flags = self._serde.serialize(self._name(key), value)
+        if not isinstance(data, bytes):
+            try:
+                data = str(data).encode(self._encoding)
+            except UnicodeEncodeError as error:
+                msg = f"Can't store this value as {self._encoding}: {error}. Set encoding='utf-8' in OPTIONS."
+                raise MemcacheIllegalInputError(msg) from error
         return STORING % (command, self._name(key), flags, expire, len(data), data)
+
+    def _storing(self, command: bytes, key: str, value: object, expire: int) -> exchanges.Lines[bool]:
+        return exchanges.store(command, self._command(command, key, value, expire))
+
+    def _reading(self, keys: Iterable[str]) -> exchanges.ReadStored:
+        return exchanges.ReadStored({self._name(key): key for key in keys})
+
+    def _deletions(self, keys: Iterable[str]) -> list[tuple[Server, Exchange[Any]]]:
+        return [
+            (server, exchanges.delete_many([self._name(key) for key in chunk]))
+            for server, several in self._group_by_server(keys).items()
+            for chunk in chunks(several)
+        ]
 
     def _chunks_by_server(self, items: Sequence[KeyedCommand]) -> list[tuple[Server, Sequence[int], Sequence[bytes]]]:
         """Return the commands that are sent at once, and the places of their items."""
@@ -279,11 +292,11 @@ class Ring:
             log_lost_write(PRODUCT, operation, error)
         results.error = results.error or error
 
-    def _on_each(self, operation: str, commands: Iterable[tuple[Server, MemcachedCommand[Any]]]) -> None:
+    def _on_each(self, operation: str, commands: Iterable[tuple[Server, Exchange[Any]]]) -> None:
         errors: list[Exception] = []
-        for server, command in commands:
+        for server, exchange in commands:
             try:
-                self._write(operation, server, command, lost=None)
+                self._write(operation, server, exchange, lost=None)
             except (MemcachedError, MemcacheError) as error:
                 errors.append(error)
         raise_first(errors)
@@ -294,17 +307,6 @@ class Ring:
     def stores_bytes_unchanged(self) -> bool:
         """Whether bytes are stored under their own key as they are, without flags: by the default options."""
         return type(self._serde) in {Pickles, PickleSerde} and not self._prefix
-
-    def _dump(self, key: str, value: object) -> Stored:
-        """Serialize a value before a connection is taken: an error of the value does not break a connection."""
-        data, flags = self._serde.serialize(self._name(key), value)
-        if not isinstance(data, bytes):
-            try:
-                data = str(data).encode(self._encoding)
-            except UnicodeEncodeError as error:
-                msg = f"Can't store this value as {self._encoding}: {error}. Set encoding='utf-8' in OPTIONS."
-                raise MemcacheIllegalInputError(msg) from error
-        return data, flags
 
     def _name(self, key: str) -> bytes:
         """Return a key as it is sent."""
@@ -327,6 +329,12 @@ class Ring:
 
 def _server(name: str, address: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> Server:
     return Server(name, MemcachedPool(address, options, most, seconds))
+
+
+def carry_out(server: Server, operation: str, exchange: Exchange[T], *, writes: bool) -> T:
+    """Send a command to a server, and return its answer."""
+    answer: T = server.run(operation, methodcaller("carry_out", exchange), writes=writes)
+    return answer
 
 
 def raise_first(errors: Sequence[Exception]) -> None:

@@ -251,17 +251,14 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "_connect",
             ("backends.memcached_pool",),
             "sets SO_LINGER, so that a closed connection sends no late writes",
-            f"{_CLIENT}._misc_cmd",
-        ),
-        PrivateName(
-            _CLIENT, "_misc_cmd", ("backends.memcached_pool",), "rejects replies to other commands", f"{_CLIENT}.touch"
+            f"{_CLIENT}._fetch_cmd",
         ),
         PrivateName(
             _CLIENT,
             "_raise_errors",
             ("backends.memcached_pool", "backends.memcached_answers"),
             "detects a server that is out of memory",
-            f"{_CLIENT}._misc_cmd",
+            f"{_CLIENT}._fetch_cmd",
         ),
         *(
             PrivateName("pymemcache.client.hash:HashClient", name, _DIRECT, what_for, has_fallback=True)

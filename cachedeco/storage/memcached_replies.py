@@ -48,7 +48,7 @@ def read_rest(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErro
     Read the rest of a reply that `cut_hits()` does not cut; return the values as it does, None for missing ones.
 
     A value that was stored with flags counts as missing. *text* are the keys of the command, separated by spaces. It
-    raises what `read_values()` raises.
+    raises what `parse_values()` raises.
     """
     if len(text) <= _MOST_TEXT and data.endswith(_END) and (misses := _cut_miss(data, text)) is not None:
         return misses
@@ -243,30 +243,19 @@ def _is_beginning(data: bytes, header: bytes) -> bool:
     return header.startswith(data) or (REPLY_END.startswith(data) and data != REPLY_END)
 
 
-def read_values(
-    recv: Callable[[int], bytes], names: Sequence[bytes], raise_errors: RaiseErrors
-) -> dict[bytes, Stored | None]:
+def parse_values(
+    names: Sequence[bytes], raise_errors: RaiseErrors, data: bytes
+) -> ReplyParser[tuple[dict[bytes, Stored | None], bytes]]:
     """
-    Read a whole reply; return the values by name, None for missing ones, in the order of *names*.
+    Parse a whole reply; return the values in the order of *names*, None for missing ones, and the bytes behind it.
 
     *raise_errors* raises the exception for a line that reports an error, and gets the line and the command's name.
 
     Raises:
-        MemcacheUnexpectedCloseError: The server closed the connection.
-
         MemcacheUnknownError: This is no reply.
 
         LookupError: The reply has a value that the command did not name: it is the reply to another command.
     """
-    found, rest = receive(parse_values(names, raise_errors, b""), recv)
-    check_end(rest)
-    return found
-
-
-def parse_values(
-    names: Sequence[bytes], raise_errors: RaiseErrors, data: bytes
-) -> ReplyParser[tuple[dict[bytes, Stored | None], bytes]]:
-    """Parse a whole reply, as `read_values()` does; return the values by name, and the bytes behind the reply."""
     found: dict[bytes, Stored | None] = dict.fromkeys(names)
     at, header_at, end = 0, _FIRST_HEADER, _END
     while True:
@@ -292,7 +281,12 @@ def parse_values(
 
 
 def receive(parser: ReplyParser[T], recv: Callable[[int], bytes]) -> T:
-    """Give a parser what it needs from a connection."""
+    """
+    Give a parser what it needs from a connection.
+
+    Raises:
+        MemcacheUnexpectedCloseError: The server closed the connection.
+    """
     try:
         most = next(parser)
         while True:

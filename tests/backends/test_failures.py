@@ -87,16 +87,19 @@ def test_refusals_are_no_failures(memcached_server: Memcached) -> None:
 
 
 def test_refusals_are_logged_with_ignore_exc(memcached_server: Memcached, caplog: pytest.LogCaptureFixture) -> None:
-    """As HashClient has it, nothing of the server's or of pymemcache's is raised; what is wrong with a value is."""
+    """As HashClient has it, nothing of the server's is raised; what is wrong with a value, or a key, is."""
     cache = cache_apart(memcached_server, ignore_exc=True)
     cache.set("text", "x")
 
     assert [None, False] == [cache.set("large", LARGE), cache.add("large", LARGE)]
     with pytest.raises(ValueError, match="not found"):
         cache.incr("text")
-    assert (None, ["large"]) == (cache.get("ä" * 200), cache.set_many({"large": LARGE, "small": 1}))
+    assert ["large"] == cache.set_many({"large": LARGE, "small": 1})
     with pytest.raises(TypeError):
         cache.set("key", {}.keys())
+    for name in ("get", "delete", "touch"):
+        with pytest.raises(MemcacheIllegalInputError, match="too long"):
+            getattr(cache, name)("ä" * 200)
     assert ["set", "add", "incr"] == [
         record.getMessage().split("(")[1].split(")")[0] for record in caplog.records if record.levelname == "ERROR"
     ]

@@ -245,7 +245,7 @@ def test_large_values_are_written_in_parts(
         sent.append(len(commands))
         return store_each(commands)
 
-    monkeypatch.setattr("cachedeco.backends.memcached_ring.store_each", counted)
+    monkeypatch.setattr("cachedeco.backends.memcached_exchanges.store_each", counted)
     monkeypatch.setattr("cachedeco.backends.writes.MOST_BYTES_AT_ONCE", 5001)
     cache = cache_on(servers[0])
 

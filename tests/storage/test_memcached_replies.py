@@ -19,7 +19,7 @@ from cachedeco.backends.memcached_errors import is_failure
 from cachedeco.backends.memcached_exchanges import ReadBytes
 from cachedeco.backends.memcached_pool import MemcachedConnection
 from cachedeco.storage import memcached_replies
-from cachedeco.storage.memcached_replies import Stored, cut_hits, read_values
+from cachedeco.storage.memcached_replies import Stored, check_end, cut_hits, parse_values, receive
 
 NAMES = [b"a", b"bb", b"%c", b"d|"]
 VALUES = {b"a": b"v" * 684, b"bb": b"t" * 16, b"%c": b"\r\nEND\r\n", b"d|": b""}
@@ -30,6 +30,13 @@ Values = dict[bytes, Stored | None]
 def raise_errors(line: bytes, name: bytes) -> None:
     """Raise what a connection raises."""
     MemcachedConnection("there:1")._raise_errors(line, name)
+
+
+def read_values(recv: Callable[[int], bytes], names: list[bytes]) -> Values:
+    """Return what is parsed of what is received."""
+    found, rest = receive(parse_values(names, raise_errors, b""), recv)
+    check_end(rest)
+    return found
 
 
 def reply_of(values: dict[bytes, tuple[bytes, int]]) -> bytes:
@@ -55,7 +62,7 @@ def read_bytes(recv: Callable[[int], bytes], names: list[bytes]) -> list[bytes |
 
 def read_both(reply: bytes, names: list[bytes], *ends: int) -> tuple[Values, list[bytes | None]]:
     """Return what both functions read."""
-    values = read_values(in_pieces(reply, *ends), names, raise_errors)
+    values = read_values(in_pieces(reply, *ends), names)
     return values, read_bytes(in_pieces(reply, *ends), names)
 
 
@@ -269,7 +276,7 @@ def test_large_value_is_read_no_further_than_it_goes() -> None:
 def test_what_is_no_reply_raises(reply: bytes, error: type[Exception]) -> None:
     """An error of the server, another command's reply, bytes behind the end, or a connection that is closed."""
     with pytest.raises(error):
-        read_values(in_pieces(reply), [b"a"], raise_errors)
+        read_values(in_pieces(reply), [b"a"])
     with pytest.raises(error):
         read_bytes(in_pieces(reply), [b"a"])
 
@@ -278,7 +285,7 @@ def test_what_is_no_reply_raises(reply: bytes, error: type[Exception]) -> None:
 def test_header_of_another_form_is_a_failure(reply: bytes) -> None:
     """Of the server, so that the connection is closed."""
     with pytest.raises(MemcacheUnknownError) as values:
-        read_values(in_pieces(reply), [b"a"], raise_errors)
+        read_values(in_pieces(reply), [b"a"])
     with pytest.raises((ValueError, MemcacheUnknownError)) as plain:
         read_bytes(in_pieces(reply), [b"a"])
 
