@@ -14,7 +14,7 @@ from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments
 from cachedeco.functions.bulk_serving import BulkServing
 from cachedeco.functions.calls import BaseCall, SyncCall
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
-from cachedeco.functions.invalidation_advice import remember_kinds
+from cachedeco.functions.invalidation_advice import look_at_computed
 from cachedeco.functions.work import Work, flow_of, present_values, without_absent
 from cachedeco.loading.effects import arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
@@ -64,11 +64,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         return self._serving()._serve_found(self._bulk_arguments, asked, found)
 
     def peek(self) -> dict[K, V]:
-        """
-        Return the stored values, by id; never compute, and count no hit or miss.
-
-        Ids that a call would compute are left out, and ids that are stored as absent.
-        """
+        """Return the stored values, by id; never compute. Otherwise as the verb of the function."""
         call = self._bulk_arguments
         values: Values = dict.fromkeys(call.ids, ABSENT)
         try:
@@ -100,7 +96,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
             TypeError: The values are no mapping, or its ids have another type.
         """
         call = self._bulk_arguments
-        remember_kinds(self._spec, self._calls)
+        look_at_computed(self._spec, self._calls)
         given = unwrap(materialize(ValueOrigin(self._spec.name, is_given=True), values, call.ids, takes_ids=True))
         try:
             admitted = admit_many(self._spec, call)
@@ -162,7 +158,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         except BypassError as bypass:
             flow = bypass_flow(self._spec.name, bypass.reason, call.ids, self._invalidate_if_possible)
         else:
-            remember_kinds(self._spec, self._calls)
+            look_at_computed(self._spec, self._calls)
             misses = misses_of(admitted.tokens(), admitted.bypassed)
             arguments = self._spec.arguments_of(call.args, call.kwargs, self._calls())
             load = Load(admitted.policy, misses, takes_ids=True, arguments=arguments)

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from cachedeco.functions.admission import BypassError, admit_many, admit_many_on_loop
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments, BulkSignature
-from cachedeco.functions.invalidation_advice import remember_kinds
+from cachedeco.functions.invalidation_advice import look_at_computed
 from cachedeco.functions.repeating import RepeatMany
 from cachedeco.functions.work import Work, flow_of, present_values, without_absent
 from cachedeco.loading.effects import Err, Flow, Ok
@@ -96,7 +96,7 @@ class BulkServing(CachedFunction[P, U], Generic[P, K, V, U]):
 
     def _load(self, call: BulkArguments, admitted: AdmittedCall, missing: Mapping[Any, Found]) -> Load:
         """Return the load of the ids that have no entry."""
-        remember_kinds(self._spec, partial(call.for_each, missing))
+        look_at_computed(self._spec, partial(call.for_each, missing))
         return Load(
             admitted.policy,
             misses_of(missing, admitted.bypassed),

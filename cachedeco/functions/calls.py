@@ -10,7 +10,7 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 from cachedeco.functions.admission import BypassError, admit, admit_on_loop, bypass_without_key
 from cachedeco.functions.base import Args, CachedFunction, Kwargs, WithoutRefresh, refuse_attribute
 from cachedeco.functions.explaining import Explanation, call_text, explain_calls
-from cachedeco.functions.invalidation_advice import look_at_calls, remember_kinds
+from cachedeco.functions.invalidation_advice import look_at_computed, look_at_invalidated
 from cachedeco.functions.single_serving import SingleServing
 from cachedeco.functions.work import Work, flow_of, only_value
 from cachedeco.invalidation.delivery import Invalidation, invalidate
@@ -127,7 +127,7 @@ class BaseCall(Generic[U, R_co]):
         """Invalidate this call. Otherwise as the verb of the function."""
         if modes.current_mode() != "off":
             invalidate(self._spec.options["using"], *self._own_tokens())
-            look_at_calls(self._spec, self._calls, self._function._bound_args)
+            look_at_invalidated(self._spec, self._calls, self._function._bound_args)
 
     ainvalidate = from_async(invalidate)
 
@@ -218,12 +218,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         return self._serving()._serve_found(asked[0], next(results), self._args, self._kwargs)
 
     def peek(self) -> V | Missing:
-        """
-        Return the stored value, or `MISSING`; never compute, and count no hit or miss.
-
-        Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed. Also if it would raise
-        an exception that *cache_exceptions* has stored: no value is.
-        """
+        """Return the stored value, or `MISSING`; never compute. Otherwise as the verb of the function."""
         try:
             policy, keys = self._admit()
         except BypassError:
@@ -254,18 +249,13 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         except BypassError:
             self.invalidate()
             return
-        remember_kinds(self._spec, self._calls)
+        look_at_computed(self._spec, self._calls)
         values = unwrap(materialize(ValueOrigin(policy.function, is_given=True), value, [None], takes_ids=False))
         found = Found(keys, policy.store.get_many(keys[1:]))
         store_given(policy, {None: found}, values, _invalidation_of(policy, keys))
 
     def explain(self) -> Explanation:
-        """
-        Say what a call would do now, and why: its key, its entry, and what it depends on.
-
-        Nothing is computed, changed, counted or told, and a cache that is out of reach is part of the answer. What a
-        call that is refused would raise, this raises.
-        """
+        """Say what a call would do now, and why. Otherwise as the verb of the function."""
         [explanation] = self._explanations().values()
         return explanation
 
@@ -288,7 +278,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         except BypassError as bypass:
             flow = bypass_flow(self._spec.name, bypass.reason, after=self._invalidate_if_possible)
         else:
-            remember_kinds(self._spec, self._calls)
+            look_at_computed(self._spec, self._calls)
             arguments = self._spec.arguments_of(self._arguments(), self._kwargs)
             load = Load(policy, [Miss(None, Found(keys, policy.store.get_many(keys[1:])))], arguments=arguments)
             flow = refresh_flow(load, _invalidation_of(policy, keys))

@@ -40,9 +40,9 @@ MOST_KINDS: Final = 5
 _advice = Advice(lambda reason: emit(Event("advice", reason=reason)))
 
 
-def remember_kinds(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]]) -> None:
+def look_at_computed(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]]) -> None:
     """
-    Remember the types of the arguments of calls that compute, or are stored, with `DEBUG`.
+    Look at calls that compute, or are stored, with `DEBUG`: remember the types that arguments have in their keys.
 
     Tell of rows whose keys leave out what they have beside their fields, as `annotate()` gives it.
     """
@@ -67,7 +67,7 @@ def _look_at_row(spec: FunctionSpec, label: str, row: Model) -> None:
         )
 
 
-def look_at_calls(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]], bound: Sequence[object]) -> None:
+def look_at_invalidated(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]], bound: Sequence[object]) -> None:
     """
     Tell of calls that were invalidated, and whose arguments have other types than all keys have had.
 

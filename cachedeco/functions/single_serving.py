@@ -7,7 +7,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from cachedeco.functions.admission import BypassError, admit
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.invalidation_advice import remember_kinds
+from cachedeco.functions.invalidation_advice import look_at_computed
 from cachedeco.functions.repeating import Repeat
 from cachedeco.functions.work import Work, flow_of, only_value
 from cachedeco.loading.found import Found, record_found
@@ -76,7 +76,7 @@ class SingleServing(CachedFunction[P, U], Generic[P, V, U]):
         return Work(only_value(bypass_flow(self._spec.name, reason)), self._computation(args, kwargs))
 
     def _load(self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs) -> Load:
-        remember_kinds(self._spec, lambda: [(self._bound_args + args, kwargs)])
+        look_at_computed(self._spec, lambda: [(self._bound_args + args, kwargs)])
         arguments = self._spec.arguments_of(self._bound_args + args, kwargs)
         return Load(policy, [Miss(None, found)], reinvocation=Repeat(self, args, kwargs), arguments=arguments)
 
