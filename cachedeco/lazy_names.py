@@ -6,12 +6,12 @@ for production may import `cachedeco.testing`, which must not import the modules
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 
 
-def fetch(package: str, name: str, modules: Mapping[str, str]) -> object:
+def fetch(package: str, name: str, modules: Mapping[str, Collection[str]]) -> object:
     """
     Import a public name, for the `__getattr__()` of a package, and keep it there: Python does not ask again.
 
@@ -20,18 +20,19 @@ def fetch(package: str, name: str, modules: Mapping[str, str]) -> object:
 
         name: What is asked for.
 
-        modules: Where in the package each public name is defined.
+        modules: The public names that each module in the package defines.
 
     Raises:
         AttributeError: The package has no such name.
         ImportError: Its module raises an AttributeError, or has lost it.
     """
-    if name not in modules:
-        near = [] if name.startswith("_") else get_close_matches(name, modules, n=3)
+    places = {public: module for module, names in modules.items() for public in names}
+    if name not in places:
+        near = [] if name.startswith("_") else get_close_matches(name, places, n=3)
         remedy = f"; did you mean {' or '.join(near)}?" if near else ""
         msg = f"module {package!r} has no attribute {name!r}{remedy}"
         raise AttributeError(msg)
-    module = f"{package}.{modules[name]}"
+    module = f"{package}.{places[name]}"
     try:
         found: object = getattr(import_module(module), name)
     except AttributeError as error:

@@ -44,24 +44,22 @@ __all__ = [
 ]
 
 _MODULES = {
-    "CacheAssertions": "assertions",
-    "IsolatedCacheMixin": "runner",
-    "IsolatedCacheRunner": "runner",
-    "assert_computations": "assertions",
-    "assert_depends": "depending",
-    "assert_hits": "assertions",
-    "assert_invalidates": "assertions",
-    "assert_keeps": "assertions",
-    "assert_misses": "assertions",
-    "cache_mode": "modes",
-    "call": "properties",
-    "capture_events": "assertions",
-    "check_key": "properties",
-    "check_transparent": "properties",
-    "fresh_prefix": "prefix",
-    "fresh_scope": "isolation",
-    "isolated": "isolation",
-    "paused": "races",
+    "assertions": (
+        "CacheAssertions",
+        "assert_computations",
+        "assert_hits",
+        "assert_invalidates",
+        "assert_keeps",
+        "assert_misses",
+        "capture_events",
+    ),
+    "depending": ("assert_depends",),
+    "isolation": ("fresh_scope", "isolated"),
+    "modes": ("cache_mode",),
+    "prefix": ("fresh_prefix",),
+    "properties": ("call", "check_key", "check_transparent"),
+    "races": ("paused",),
+    "runner": ("IsolatedCacheMixin", "IsolatedCacheRunner"),
 }
 
 
