@@ -55,12 +55,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         ),
         PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "finds the open atomic blocks"),
         PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "detects a transaction that is managed by hand"),
-        PrivateName(
-            _WRAPPER,
-            "in_atomic_block",
-            (*_COMMITS, *_TRANSACTIONS),
-            "detects an open transaction",
-        ),
+        PrivateName(_WRAPPER, "in_atomic_block", (*_COMMITS, *_TRANSACTIONS), "detects an open transaction"),
         PrivateName(
             _WRAPPER, "autocommit", (*_COMMITS, *_TRANSACTIONS), "detects a transaction that is managed by hand"
         ),
@@ -74,12 +69,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             _WRAPPER, "errors_occurred", _COMMITS, "detects a commit whose outcome is unknown", f"{_WRAPPER}.rollback"
         ),
-        PrivateName(
-            _WRAPPER,
-            "closed_in_transaction",
-            _TRANSACTIONS,
-            "asks no closed connection for its state",
-        ),
+        PrivateName(_WRAPPER, "closed_in_transaction", _TRANSACTIONS, "asks no closed connection for its state"),
         PrivateName(_WRAPPER, "allow_thread_sharing", _COMMITS, "detects a connection that threads share"),
         PrivateName("django.db:connections", "_connections", _TRANSACTIONS, "finds the connections of a thread"),
         PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records no rows in a transaction that failed"),
@@ -184,15 +174,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         ),
         *(
             PrivateName(_LOCMEM, name, _DIRECT, "reads and writes without a check of each key", has_fallback=True)
-            for name in (
-                "_cache",
-                "_delete",
-                "_expire_info",
-                "_has_expired",
-                "_lock",
-                "_set",
-                "pickle_protocol",
-            )
+            for name in ("_cache", "_delete", "_expire_info", "_has_expired", "_lock", "_set", "pickle_protocol")
         ),
         *(
             PrivateName(
