@@ -85,7 +85,7 @@ def test_rows_among_the_arguments_count_as_read() -> None:
 
 @pytest.mark.parametrize("is_bulk", [False, True])
 def test_row_that_the_key_passes_through_counts_as_read(*, is_bulk: bool) -> None:
-    """As a row among the arguments: under AUTO it is what ends the entry, else it is to be named."""
+    """As a row among the arguments: under AUTO it is what ends the entry, else `depends_on` must name it."""
     request = SimpleNamespace(user=Club.objects.create(name="Judo"))
 
     def check(depends_on: Any) -> None:
