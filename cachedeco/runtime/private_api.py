@@ -48,6 +48,13 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         # --- transactions ---
         PrivateName(_WRAPPER, "run_on_commit", _COMMITS, "runs its commit hooks before those of the user"),
         PrivateName(_WRAPPER, "execute_wrappers", ("tracking.watcher",), "watches statements"),
+        PrivateName(
+            "django.utils.connection:BaseConnectionHandler",
+            "create_connection",
+            ("tracking.watcher",),
+            "watches a connection before it connects",
+            "django.utils.connection:BaseConnectionHandler.__getitem__",
+        ),
         PrivateName("django.dispatch:Signal", "receivers", ("tracking.watcher",), "watches a connection before others"),
         PrivateName(_WRAPPER, "savepoint_ids", (*_COMMITS, *_TRANSACTIONS), "drops pending invalidations at rollbacks"),
         PrivateName(

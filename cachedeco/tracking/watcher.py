@@ -3,8 +3,8 @@ The watcher: sees every statement that goes through Django, and tells what it wr
 
 It is a wrapper around the execution of statements, as `connection.execute_wrapper()` installs them, and is put at place
 0 of each connection's list: a user's block ends with a `pop()` of the last wrapper, and never takes this one. A tool
-that traces statements may put its own before it. Whether it is in the list is asked, and not remembered: when a
-connection is made, at the begin of a request and around computations.
+that traces statements may put its own before it. Whether it is in the list is asked, and not remembered: when Django
+makes the object of a connection, when that connects, at the begin of a request and around computations.
 
 Nothing here raises: a text that can't be understood has written every table. The exceptions, in a transaction: a row
 that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be; and
@@ -49,6 +49,8 @@ KEEPING: Final = (
 UNTOLD: Final = KEEPING - UNDOING
 
 Mark = Callable[[BaseDatabaseWrapper, Any, StatementEffect], Any]
+
+_create: Final = connections.create_connection
 
 # Swapped whole by mark_with().
 _mark: Mark | None = None
@@ -228,6 +230,13 @@ def watch_all() -> list[str]:
     return missed
 
 
+def _create_watched(alias: str) -> BaseDatabaseWrapper:
+    """Watch before the first connecting: an interrupt may fall between that and Django's signal, and leave it open."""
+    connection = _create(alias)
+    install(connection)
+    return connection
+
+
 def _on_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
     install(connection)
     transactions.forget_boundary(connection)
@@ -250,6 +259,8 @@ def start() -> None:
         # First in line: a receiver that raises would leave a new connection open, and unwatched; and at both ends of a
         # request Django closes old connections, of which nothing could be told any more.
         signal.receivers.insert(0, signal.receivers.pop())
+    connections.create_connection = _create_watched  # type: ignore[method-assign] # of this one object
     for connection in connections.all(initialized_only=True):
+        install(connection)
         if connection.connection is not None:
             _on_connection(connection)

@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.signals import request_finished, request_started
-from django.db import connection
+from django.db import connection, connections
 from django.db.backends.signals import connection_created
 from django.test import override_settings
 from pytest_django import Settings
@@ -110,6 +111,27 @@ def test_wrapper_that_each_connection_gets_in_front_of_it_changes_nothing() -> N
 
     assert ([mine, watcher.watch], [], ["new"]) == (wrappers, warnings, clubs())
     assert {"unwatched", "unstored"}.isdisjoint(kinds(events))
+
+
+def test_connection_that_was_interrupted_before_it_was_told_of_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time limit may fall between Django's connecting and its signal: the connection stays open, and is used."""
+    before = clubs()
+    usual, new = connections["default"], connections.create_connection("default")
+    connections["default"] = new
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(new, "init_connection_state", Mock(side_effect=Undone))
+            with pytest.raises(Undone):
+                new.ensure_connection()
+        with heard() as events:
+            Club.objects.create(name="new")
+    finally:
+        new.close()
+        connections["default"] = usual
+
+    assert ([], ["new"]) == (before, clubs())
+    assert "unwatched" not in kinds(events)
 
 
 LOOKS: dict[str, Callable[[], object]] = {
