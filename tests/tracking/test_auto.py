@@ -971,6 +971,20 @@ def test_row_that_the_key_passes_through_is_a_read() -> None:
     assert ("Ann", "Eve", "Eve") == (before, after, refreshed)
 
 
+def test_default_that_the_key_passes_through_is_no_read() -> None:
+    """It was made with the function, and is no row that a caller has loaded."""
+    number = SimpleNamespace(of=SimpleNamespace(page=7))
+
+    @cached_query(name="tests.auto.page", key="{number.of.page}", depends_on=[AUTO])
+    def page(number: Any = number) -> int:
+        return Club.objects.count() + int(number.of.page)
+
+    with isolated():
+        values = [page(), page(), page(number)]
+
+    assert ([7, 7, 7], 1) == (values, page.stats().computations)
+
+
 def test_row_that_the_keys_of_many_ids_pass_through_is_a_read() -> None:
     """As that of one key; and so is one that an id leads to."""
     member = Member.objects.create(name="Ann")
