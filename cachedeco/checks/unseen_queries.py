@@ -33,7 +33,7 @@ def check_query_caches(**_: Any) -> Sequence[CheckMessage]:
 
 
 @register("cachedeco")
-def check_databases(**_: Any) -> Sequence[CheckMessage]:
+def check_databases_without_sql(**_: Any) -> Sequence[CheckMessage]:
     """Check that functions depend on what is read or written only where the ORM sends SQL."""
     if not any(_dependencies()):
         return []

@@ -9,7 +9,7 @@ from django.db.models.sql import compiler
 
 from cachedeco import AUTO, cached_query
 from cachedeco.checks import unseen_queries
-from cachedeco.checks.unseen_queries import check_databases, check_query_caches
+from cachedeco.checks.unseen_queries import check_databases_without_sql, check_query_caches
 from tests.models import Club
 
 PROFILES = {"tests.club": {"ops": "all", "timeout": 60}}
@@ -125,7 +125,7 @@ def test_database_that_takes_no_sql_is_named(
     monkeypatch.setattr(unseen_queries, "decorated_functions", lambda: [function._spec])
     monkeypatch.setattr(connections["other"].ops, "compiler", lambda _: of_backend)
 
-    messages = check_databases()
+    messages = check_databases_without_sql()
 
     assert found == [message.id for message in messages]
     assert all("'other'" in message.msg for message in messages)
