@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from os import urandom
 from time import monotonic
 from typing import Final
@@ -30,6 +31,8 @@ PAUSE: Final = 0.1
 KEYS_PER_SERVER: Final = 16
 # Seconds. A server in the same building answers in one millisecond.
 SLOW: Final = 0.01
+# Round trips, of which the quickest counts: the first one connects, and each may meet a busy moment of this machine.
+MOST_TRIPS: Final = 5
 START_IT: Final = "Start its server, or correct LOCATION and OPTIONS in CACHES; until then each call is computed."
 
 
@@ -122,19 +125,23 @@ def _round_trip(trial: Trial) -> Iterator[Finding]:
     subject = trial.subject
     items = [(key, value, SHORT) for key, value in trial.short.items()]
     items += [(key, value, LONG) for key, value in trial.long.items()]
+    took_write, took_read, left = inf, inf, MOST_TRIPS
     try:
-        began = monotonic()
-        # Raising, as a cache of one server would.
-        written = connection(trial.store.alias).writer.set_each(items).or_raise()
-        took_write = monotonic() - began
-        began = monotonic()
-        found = connection(trial.store.alias).read([key for key, *_ in items])
-        took_read = monotonic() - began
+        while True:
+            began = monotonic()
+            # Raising, as a cache of one server would.
+            written = connection(trial.store.alias).writer.set_each(items).or_raise()
+            took_write = min(took_write, monotonic() - began)
+            began = monotonic()
+            found = connection(trial.store.alias).read([key for key, *_ in items])
+            took_read = min(took_read, monotonic() - began)
+            slow, left = max(took_write, took_read) > SLOW, left - 1
+            if not slow or not left:
+                break
     except Exception as error:  # noqa: BLE001 -- a client may raise anything
         pass_interrupt(error)
         yield Finding(subject, ANSWERS, "wrong", f"no: {shorten_error(error)}", START_IT)
         return
-    slow = max(took_read, took_write) > SLOW
     yield Finding(
         subject,
         ANSWERS,

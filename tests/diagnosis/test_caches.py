@@ -1,6 +1,7 @@
 """Caches are examined: by what is written to them, and by what their servers say."""
 
 from collections.abc import Iterator
+from itertools import accumulate, chain, repeat
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,6 +127,14 @@ def test_cache_that_is_slow_is_told(clock: Clock, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("cachedeco.diagnosis.caches.monotonic", lambda: next(ticks))
 
     assert ("notice", "yes: a write took 1 s, a read 1 s") == examined(clock)["Does it answer?"]
+
+
+def test_busy_moment_makes_no_cache_slow(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first write may connect, and any read wait for a processor: the quickest of some counts."""
+    ticks = accumulate(chain([0, 1, 0, 0, 0, 0, 0, 1], repeat(0)))
+    monkeypatch.setattr("cachedeco.diagnosis.caches.monotonic", lambda: next(ticks))
+
+    assert "well" == examined(clock)["Does it answer?"][0]
 
 
 def test_open_breaker_and_what_is_owed_are_told(use_caches: UseCaches, clock: Clock) -> None:
