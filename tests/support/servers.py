@@ -264,24 +264,35 @@ class Redis(Server):
         """Make a server that is not started yet; *options* are more of its command line, `--maxclients 9` for one."""
         super().__init__()
         self._options = options
+        # Of its own: a replica writes a dump where it starts, and each Redis that starts there afterwards loads it.
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def location(self) -> str:
         """The server's address as Django's CACHES want it."""
         return f"redis://{HOST}:{self.port}/0"
 
+    def stop(self) -> None:
+        """End the server, in any state; do nothing where it is gone. Nothing that it wrote to its disk is left."""
+        super().stop()
+        if self._directory is not None:
+            self._directory.cleanup()
+            self._directory = None
+
     def info(self) -> dict[str, str]:
         """Return what the command `INFO` tells: `keyspace_hits`, `total_commands_processed` and so on."""
         return self._info(self.port)
 
     def _arguments(self, port: int) -> list[str]:
+        if self._directory is None:
+            self._directory = tempfile.TemporaryDirectory(prefix="cachedeco-redis-", ignore_cleanup_errors=True)
         options = {
             "bind": HOST,
             "port": str(port),
             "save": "",
             "appendonly": "no",
             "maxmemory": "64mb",
-            "dir": tempfile.gettempdir(),
+            "dir": self._directory.name,
         }
         return [*(word for name, value in options.items() for word in (f"--{name}", value)), *self._options]
 

@@ -1,6 +1,7 @@
 """The servers of the tests do what the tests rely on."""
 
 import pytest
+import redis
 from django.core.cache import BaseCache, caches
 
 from tests.conftest import CacheConfig, UseCaches
@@ -44,6 +45,19 @@ def test_server_restarted_is_empty_on_the_same_port(private_server: Server, priv
     assert port == private_server.port
     private_cache.close()
     assert "key" not in caches["default"]
+
+
+def test_redis_starts_without_what_another_one_has_saved() -> None:
+    """A replica saves what its primary sends, and so would give its keys to each test behind it."""
+    with Redis() as first, redis.Redis.from_url(first.location) as keys:
+        keys.set("key", "value")
+        keys.save()
+        with Redis() as second, redis.Redis.from_url(second.location) as others:
+            found = others.exists("key")
+        keys.close()
+        first.restart()
+
+        assert (0, 0) == (found, keys.exists("key"))
 
 
 def test_server_killed_refuses_connections(private_server: Server, private_cache: BaseCache) -> None:
