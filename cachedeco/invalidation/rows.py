@@ -79,13 +79,14 @@ def model_of(reference: ModelReference) -> type[Model]:
     model: Any = reference
     if isinstance(reference, str):
         if reference.count(".") != 1:
-            msg = f"{repr_of(reference)} names no model; it takes 'app_label.Model'."
+            near = [label for label in _labels() if _name_in(label) == _name_in(reference)]
+            remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else "it takes 'app_label.Model'."
+            msg = f"{repr_of(reference)} names no model; {remedy}"
             raise TypeError(msg)
         try:
             model = apps.get_model(reference)
         except LookupError as error:
-            labels = [each._meta.label for each in apps.get_models()]
-            near = get_close_matches(reference, labels, n=1)
+            near = get_close_matches(reference, _labels(), n=1)
             remedy = f"did you mean {near[0]!r}?" if near else "it takes 'app_label.Model' of an installed app."
             msg = f"{repr_of(reference)} names no model: {str(error).removesuffix('.')}; {remedy}"
             raise TypeError(msg) from error
@@ -97,6 +98,15 @@ def model_of(reference: ModelReference) -> type[Model]:
         raise TypeError(msg)
     concrete: type[Model] = model._meta.concrete_model  # type: ignore[assignment] # only an abstract one has none
     return concrete
+
+
+def _labels() -> list[str]:
+    """Return the labels of all models; none while they load."""
+    return [each._meta.label for each in apps.get_models()] if apps.models_ready else []
+
+
+def _name_in(label: str) -> str:
+    return label.rpartition(".")[2].lower()
 
 
 def table_of(model: type[Model]) -> str:
@@ -135,8 +145,9 @@ def check_canonical(field: AnyField) -> None:
         target = target.target_field
     if not isinstance(target, CANONICAL_FIELDS) or isinstance(target, DateTimeField):
         kinds = ", ".join([cls.__name__ for cls in CANONICAL_FIELDS])
+        why = "which the database computes" if target.generated else "whose values have several texts"
         msg = (
-            f"{field.model._meta.label}.{field.attname} is a {type(target).__name__}, whose values have several texts; "
+            f"{field.model._meta.label}.{field.attname} is a {type(target).__name__}, {why}; "
             f"it takes a field of one of the types {kinds}, or a foreign key to one."
         )
         raise TypeError(msg)
@@ -150,10 +161,11 @@ def text_of(field: AnyField, value: Any) -> str:
     Texts that a database may take for equal have one name.
 
     Raises:
-        PartTypeError: It is a row without a primary key.
+        PartTypeError: It is a row without a primary key, or one of another model than the field's.
     """
     if isinstance(value, Model):
         row = value
+        _check_model(field, row)
         name: str = field.target_field.attname if field.remote_field else "pk"  # type: ignore[attr-defined]
         value = getattr(row, name)
         if value is None:
@@ -161,9 +173,24 @@ def text_of(field: AnyField, value: Any) -> str:
             raise PartTypeError(row, lacks_target if is_saved(row) else advice_for_nameless(row))
     if isinstance(value, Enum):
         value = value.value
-    with suppress(ValidationError):  # a value that the field refuses is in no row
+    with suppress(ValidationError, OverflowError):  # a value that the field refuses, as infinity, is in no row
         value = field.to_python(value)
     return f"{field.attname}.{_fold(value) if isinstance(value, str) else value}"
+
+
+def _check_model(field: AnyField, row: Model) -> None:
+    """
+    Refuse a row that the field can't mean, as a query by it does: the part would be that of another row, by its key.
+
+    Models are compared by name, so that those of a migration's state pass.
+    """
+    if not (field.remote_field or field.primary_key):
+        return  # a number that is no foreign key, as the object id of a generic one
+    meant: Any = field.related_model if field.remote_field else field.model
+    own, meant = row._meta, meant._meta.concrete_model._meta
+    labels = {own.concrete_model._meta.label, *(parent._meta.label for parent in own.all_parents)}  # type: ignore[union-attr]
+    if meant.label not in labels and own.label not in {parent._meta.label for parent in meant.all_parents}:
+        raise PartTypeError(row, f"{field.attname} takes a row of {meant.label}, or its primary key")
 
 
 def text_of_given(field: AnyField, value: Any) -> str:

@@ -6,13 +6,14 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connections, models
 from django.test.utils import isolate_apps
+from django.utils.functional import SimpleLazyObject
 
 from cachedeco import Namespace, cached_query, rows
 from cachedeco.checks.functions import check_parts
 from cachedeco.invalidation import parts
 from cachedeco.invalidation.rows import otherwise_compared, text_of
 from tests.invalidation.dependencies.conftest import Starting, starting
-from tests.models import Club, ClubClass
+from tests.models import Club, ClubClass, ProxyClub, SportsClub, Squad, Trainee, YouthSquad
 
 __all__ = ["starting"]  # the fixture
 
@@ -43,11 +44,15 @@ def test_other_texts_have_names_of_their_own() -> None:
     assert len(texts) == len({text_of(NAME, text) for text in texts})
 
 
-@pytest.mark.parametrize("field", [CLUB, ClubClass._meta.pk], ids=["foreign key", "primary key"])
-def test_row_without_a_primary_key_names_no_rows(field: Any) -> None:
+@pytest.mark.parametrize(
+    ("field", "row"),
+    [(CLUB, Club(name="A")), (ClubClass._meta.pk, ClubClass(name="Judo"))],
+    ids=["foreign key", "primary key"],
+)
+def test_row_without_a_primary_key_names_no_rows(field: Any, row: models.Model) -> None:
     """None is the name of rows without a club; a club that is not saved is none of these."""
     with pytest.raises(TypeError, match="it is not saved, so it names no namespace"):
-        text_of(field, Club(name="A"))
+        text_of(field, row)
 
     assert "club_id.None" == text_of(CLUB, None)
 
@@ -69,6 +74,51 @@ def test_row_without_a_primary_key_is_refused_in_an_invalidation_by_hand() -> No
     """It would reach nothing, in silence."""
     with pytest.raises(TypeError, match="it is not saved"):
         Namespace.for_model(ClubClass, club=Club(name="A"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("club", Trainee(pk=7), "club_id takes a row of tests.Club, or its primary key"),
+        ("pk", Club(pk=7), "id takes a row of tests.ClubClass, or its primary key"),
+    ],
+    ids=["foreign key", "primary key"],
+)
+def test_row_of_another_model_is_refused(field: str, value: models.Model, expected: str, starting: Starting) -> None:
+    """Its primary key is that of another row: the part of that one would end, and the one that is meant would not."""
+    with starting():
+
+        @cached_query(name="rows.of_other", key=lambda it: it.pk, depends_on=[rows(ClubClass, **{field: "{it}"})])
+        def of_other(it: models.Model) -> str:
+            return str(it)
+
+    with pytest.raises(TypeError, match=f"can't take <tests.models.{type(value).__name__} object>; {expected}"):
+        Namespace.for_model(ClubClass, **{field: value})
+    with pytest.raises(TypeError, match=expected):
+        of_other(value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (CLUB, ProxyClub(pk=7)),
+        (CLUB, SportsClub(pk=7, id=7)),
+        (SportsClub._meta.pk, SportsClub(pk=7, id=7)),
+        (SportsClub._meta.pk, Club(pk=7)),
+        (Club._meta.pk, SportsClub(pk=7, id=7)),
+        (YouthSquad._meta.pk, Squad(pk=7)),
+        (NAME, Trainee(pk=7)),
+        (CLUB, SimpleLazyObject(lambda: Club(pk=7))),
+    ],
+)
+def test_row_of_the_same_table_or_of_a_number_that_is_no_key_is_taken(field: Any, value: Any) -> None:
+    """A proxy, a multi-table child and its parent are one row; a number may be the key of any row."""
+    assert f"{field.attname}.7" == text_of(field, value)
+
+
+def test_value_that_no_column_holds_names_rows_that_are_not_there() -> None:
+    """What the field refuses is in no row, also where it raises something else than a ValidationError."""
+    assert "club_id.inf" == text_of(CLUB, float("inf"))
 
 
 @pytest.mark.parametrize("template", ["{it.pk}", "{it}", "no {it.pk}"])

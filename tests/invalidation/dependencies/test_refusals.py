@@ -8,7 +8,8 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Model
+from django.db.models import F, GeneratedField, IntegerField, Model
+from django.test.utils import isolate_apps
 
 from cachedeco import AUTO, Namespace, cached_query, rows
 from cachedeco.invalidation import parts
@@ -46,6 +47,9 @@ REFUSED: dict[str, tuple[object, str]] = {
     "the base of all models": ([Model], "is abstract and has no rows"),
     "rows of the base of all models": ([rows(Model, pk="{other}")], "is abstract and has no rows"),
     "part without brackets": ((Player, "squad_id"), "'squad_id' names no model; it takes 'app_label.Model'"),
+    "model without its app": (["Squad"], "'Squad' names no model; did you mean 'tests.Squad'?"),
+    "path of a model": (["tests.models.Squad"], "'tests.models.Squad' names no model; did you mean 'tests.Squad'?"),
+    "model in small letters": (["group"], "'group' names no model; did you mean 'auth.Group'?"),
     "unknown app": (
         ["nowhere.Nothing"],
         "'nowhere.Nothing' names no model: No installed app with label 'nowhere'; it takes",
@@ -110,6 +114,19 @@ def test_field_whose_values_have_several_texts_is_refused() -> None:
     """Rows can't be told apart by a moment, which has a text in every time zone."""
     with pytest.raises(TypeError, match=r"auth\.User\.last_login is a DateTimeField, whose values have several texts"):
         decorated([rows("auth.User", last_login="{other}")])
+
+
+@isolate_apps("tests")
+def test_field_that_the_database_computes_is_refused() -> None:
+    """A statement that inserts a row does not name its value."""
+    meta = type("Meta", (), {"app_label": "tests"})
+    twice: Any = GeneratedField(expression=F("id") * 2, output_field=IntegerField(), db_persist=True)
+    model: Any = type("Twice", (Model,), {"__module__": __name__, "Meta": meta, "twice": twice})
+
+    with pytest.raises(
+        TypeError, match=r"tests\.Twice\.twice is a GeneratedField, which the database computes; it takes"
+    ):
+        Namespace.for_model(model, twice=2)
 
 
 def test_malformed_template_is_refused() -> None:
