@@ -34,6 +34,8 @@ HIDDEN: Final = "***"
 
 # Beside those of Django's SafeExceptionReporterFilter, which hides settings and parameters of requests.
 _SECRET: Final = re.compile("cookie|session|csrf|credential|pwd|bearer", re.IGNORECASE)
+# Words that Django's pattern finds "auth", "key", "pass" and "api" in.
+_ORDINARY: Final = re.compile("author(?!i)|keyword|passenger|capital", re.IGNORECASE)
 # Each in one pass, also over a long text in which no "@" and no "=" comes.
 _URL: Final = re.compile(r"://[^\s'\"]+")
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)(=[^&\s'\"]*)?")
@@ -149,19 +151,19 @@ def hide_secrets(text: str) -> str:
 
 def is_secret(name: str) -> bool:
     """Tell whether the name of a parameter, a key or an attribute says that its value is secret."""
-    return bool(name) and bool(_SECRET.search(name) or _hidden_by_django().search(name))
+    return bool(name) and bool(_SECRET.search(name) or _is_hidden_by_django(name))
 
 
-def _hidden_by_django() -> re.Pattern[str]:
-    """Return the names that Django hides in its error reports: those of the project's filter, if it has one."""
+def _is_hidden_by_django(name: str) -> bool:
+    """Tell whether Django hides a name in its error reports: by the project's filter, if it has one."""
     from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
-    by_default = SafeExceptionReporterFilter.hidden_settings
+    hidden = by_default = SafeExceptionReporterFilter.hidden_settings
     try:
-        return getattr(get_default_exception_reporter_filter(), "hidden_settings", by_default)
+        hidden = getattr(get_default_exception_reporter_filter(), "hidden_settings", by_default)
     except Exception as error:  # noqa: BLE001 -- Django is not set up, or the filter of the project can't be imported
         pass_interrupt(error)
-        return by_default
+    return hidden.search(_ORDINARY.sub("", name) if hidden is by_default else name) is not None
 
 
 def _cut(text: str) -> str:

@@ -207,7 +207,12 @@ def test_row_that_can_not_be_asked_for_its_primary_key_has_its_class() -> None:
     assert "Keyless object>" in repr_of(Keyless())
 
 
-@pytest.mark.parametrize("name", [*SECRET_NAMES, "user.password", "HTTP_COOKIE", "credentials", "signature", "SECRET"])
+AUTHORS = ["author_token", "authorization", "authentication", "auth", "api_keyword", "passengers_password"]
+
+
+@pytest.mark.parametrize(
+    "name", [*SECRET_NAMES, "user.password", "HTTP_COOKIE", "credentials", "signature", "SECRET", *AUTHORS]
+)
 def test_name_that_sounds_secret_hides_its_value(name: str) -> None:
     """By the names that Django hides, and some more, however they are written."""
     assert (True, HIDDEN, f"a: 1, {name}={HIDDEN}") == (
@@ -217,7 +222,10 @@ def test_name_that_sounds_secret_hides_its_value(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "club", "page", "number", "city"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "club", "page", "number", "city", "author", "co_authors", "bookAuthor", "keyword", "passenger", "capital"],
+)
 def test_name_that_does_not_sound_secret_hides_nothing(name: str) -> None:
     """What is plainly no secret is shown."""
     assert (False, "'a'", f"{name}=a") == (is_secret(name), repr_of("a", name), hide_secrets(f"{name}=a"))
@@ -226,11 +234,11 @@ def test_name_that_does_not_sound_secret_hides_nothing(name: str) -> None:
 class OwnFilter(SafeExceptionReporterFilter):
     """A filter of a project's own."""
 
-    hidden_settings = __import__("re").compile("iban")
+    hidden_settings = __import__("re").compile("iban|author")
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"), [(f"{__name__}.OwnFilter", [True, False]), ("no.such.filter", [False, True])]
+    ("path", "expected"), [(f"{__name__}.OwnFilter", [True, True, False]), ("no.such.filter", [False, False, True])]
 )
 def test_names_are_those_of_the_filter_of_the_project(path: str, expected: list[bool]) -> None:
     """What a project hides in Django's error reports is hidden here; a filter that can't be imported breaks nothing."""
@@ -239,7 +247,7 @@ def test_names_are_those_of_the_filter_of_the_project(path: str, expected: list[
     debug.get_default_exception_reporter_filter.cache_clear()
     try:
         with override_settings(DEFAULT_EXCEPTION_REPORTER_FILTER=path):
-            found = [is_secret("iban"), is_secret("api")]
+            found = [is_secret("iban"), is_secret("author"), is_secret("api")]
     finally:
         debug.get_default_exception_reporter_filter.cache_clear()
 
