@@ -28,8 +28,11 @@ def run(console: Console, options: dict[str, Any]) -> None:
     try:
         explained = call.explain()
     except Exception as error:
-        why = shorten_error(error)
-        msg = f"The key can't be made here, as a callable of vary= or namespace= needs a request, or a tenant: {why}"
+        why = shorten_error(error).removesuffix(".")
+        msg = (
+            f"The key can't be made here: {why}. A callable of vary= or namespace= may need a request, or a tenant; a "
+            "row is written app_label.Model:pk."
+        )
         raise failure(msg) from error
     several = list(explained.values()) if isinstance(explained, dict) else [explained]
     if console.as_json:

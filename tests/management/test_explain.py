@@ -146,7 +146,25 @@ def test_key_that_needs_a_request_is_told() -> None:
 
     assert (1, True) == (
         code,
-        "a callable of vary= or namespace= needs a request, or a tenant: KeyError: 'tenant'" in err,
+        "The key can't be made here: KeyError: 'tenant'. A callable of vary= or namespace= may need a request" in err,
+    )
+
+
+def test_argument_that_names_no_part_is_told() -> None:
+    """It is the argument that is at fault, and no callable."""
+
+    @cached_query(name="management.of_author", namespace="author:{author}")
+    def of_author(author: object) -> object:
+        return author
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cachedeco.management.explaining.function_of", lambda _: of_author)
+        _, err, code = said("explain", "management.of_author", "[1]")
+
+    assert (1, True) == (
+        code,
+        "{author} in namespace='author:{author}' of management.of_author(): Namespace() can't take <list object>"
+        in err,
     )
 
 
