@@ -242,8 +242,12 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         if the transaction's snapshot may be old. If it is not stored, the call is invalidated.
 
         Raises:
-            TypeError: The value can't be cached, such as an iterator.
+            TypeError: The value can't be cached, such as an iterator; or it is `MISSING`.
         """
+        if value is MISSING:
+            origin = ValueOrigin(self._spec.name, is_given=True)
+            msg = f"{origin.subject} MISSING, by which peek() says that nothing is stored: look at its result before."
+            raise TypeError(msg)
         try:
             policy, keys = self._admit()
         except BypassError:

@@ -34,8 +34,9 @@ from rest_framework.response import Response
 from rest_framework.serializers import ModelSerializer
 from rest_framework.test import APIRequestFactory
 
-from cachedeco import MISSING, Event, bypass, cached_query, listening
+from cachedeco import MISSING, Event, bypass, cached_query, listening, mode
 from cachedeco.loading.writing import FAILED_QUERY, UNRESTORABLE, UNSERIALIZABLE, WITH_CSRF
+from cachedeco.runtime.validation import ModeName
 from tests.models import Club
 from tests.support.sides import Side, both
 
@@ -254,6 +255,18 @@ def test_refused_value_that_the_caller_gives_is_an_error_about_it(make: Callable
         assert said.startswith("set() of tests.refused.given() was given ")
         assert says.replace("return ", "pass ") in said
         assert "return" not in said.replace("let a function return", "").replace("whole response", "")
+
+
+@pytest.mark.parametrize("name", ["on", "bypass", "off"])
+def test_missing_is_no_value_that_a_caller_can_give(name: ModeName) -> None:
+    """`call.set(other.peek(7))` would serve it to everybody, and `peek()` would not tell it from nothing."""
+    answer = cached_query(name="tests.refused.missing")(lambda: None)
+
+    with (
+        mode(name),
+        pytest.raises(TypeError, match=r"set\(\) of tests\.refused\.missing\(\) was given MISSING, by which"),
+    ):
+        answer.call().set(MISSING)  # type: ignore[arg-type]
 
 
 @both
