@@ -224,8 +224,19 @@ class CountAssertion(EventAssertion):
     """A block in which a function must have a number of events of one kind."""
 
     def __init__(self, kind: Kind, word: str, function: CachedFunction[..., Any], expected: int) -> None:
-        """Store the kind and the number."""
+        """
+        Store the kind and the number.
+
+        Raises:
+            TypeError: It is no number.
+        """
         super().__init__(function)
+        if not isinstance(expected, int) or isinstance(expected, bool) or expected < 0:
+            words = "misses" if word == "miss" else f"{word}s"
+            msg = (
+                f"{repr_of(expected)} is no number of {words}: it takes 0 or more, and counts calls with any arguments."
+            )
+            raise TypeError(msg)
         self._kind = kind
         self._word = word
         self._expected = expected

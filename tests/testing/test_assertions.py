@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
 
 import hypothesis
 import pytest
@@ -189,6 +190,15 @@ def test_failure_where_nothing_happened_says_so() -> None:
     """An assertion about a function that was not called says that."""
     with pytest.raises(AssertionError, match=r"half, 1 expected: nothing happened to it\.$"), assert_hits(half, 1):
         double(1)
+
+
+@pytest.mark.parametrize("number", ["1", -1, True, None, 1.0, [1]])
+def test_number_that_is_none_is_refused(number: Any) -> None:
+    """As the argument of a call, which `assert_invalidates()` takes in this place."""
+    with pytest.raises(TypeError, match=r"is no number of misses: it takes 0 or more, and counts calls with any arg"):
+        assert_misses(half, number)
+    with pytest.raises(TypeError, match="is no number of hits: "):
+        assert_hits(half, number)
 
 
 @pytest.mark.parametrize("name", ["bypass", "off"])
