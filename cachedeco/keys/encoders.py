@@ -62,6 +62,11 @@ _BEGINNINGS: Final = (
     ("dict", re.compile(r"\{.*", re.DOTALL)),
 )
 _NAME: Final = re.compile(r"[^(:]*")
+# In a frozen test a date of code written in C, as of a database's client, is Python's, and all others are freezegun's.
+_FREEZEGUN: Final = {
+    "freezegun.api.FakeDate": "datetime.date",
+    "freezegun.api.FakeDatetime": "datetime.datetime",
+}
 
 T = TypeVar("T")
 Encoder = Callable[[Any], str]
@@ -233,7 +238,7 @@ def _encodes_by(identity: Callable[[Any], object], *classes: type) -> None:
     encodes(*classes)(_encoder_by(identity))
 
 
-_encodes_by(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex, dt.date)
+_encodes_by(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex)
 _encodes_by(str, ipaddress.IPv4Address, ipaddress.IPv4Interface, ipaddress.IPv4Network)
 _encodes_by(str, ipaddress.IPv6Address, ipaddress.IPv6Interface, ipaddress.IPv6Network)
 _encodes_by(str.__str__, SafeString)
@@ -247,11 +252,22 @@ _encodes_by(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdic
 _encodes_by(lambda values: dict(values.lists()), MultiValueDict)
 
 
+def _path_of_moment(value: object) -> str:
+    """Return the name of a type of moments: freezegun's are what they stand for."""
+    path = path_of(type(value))
+    return _FREEZEGUN.get(path, path)
+
+
+@encodes(dt.date)
+def _encode_date(value: dt.date) -> str:
+    return f"{_path_of_moment(value)}({encode(str(value))})"
+
+
 @encodes(dt.datetime, dt.time)
 def _encode_datetime(value: dt.datetime | dt.time) -> str:
     # Two zones with the same offset today are two zones; `fold` distinguishes the repeated hour in autumn.
     zone = "" if value.tzinfo is None else f"{path_of(type(value.tzinfo))} {_zone_name(value.tzinfo)}"
-    return f"{path_of(type(value))}({encode((value.isoformat(), value.fold, zone))})"
+    return f"{_path_of_moment(value)}({encode((value.isoformat(), value.fold, zone))})"
 
 
 def _zone_name(zone: dt.tzinfo) -> str:
@@ -342,7 +358,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
 _BY_PATH: dict[str, Encoder] = {
     "django.contrib.auth.models.AnonymousUser": partial(encode_anonymous, encode),
     "django.http.request.QueryDict": _encoders[MultiValueDict],
-    "freezegun.api.FakeDate": _encoders[dt.date],
-    "freezegun.api.FakeDatetime": _encoders[dt.datetime],
+    "freezegun.api.FakeDate": _encode_date,
+    "freezegun.api.FakeDatetime": _encode_datetime,
     **{path: _encoder_by(identity) for path, identity in IDENTITIES.items()},
 }

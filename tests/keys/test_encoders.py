@@ -259,6 +259,16 @@ def test_encode_equal_values_have_one_text(left: object, right: object) -> None:
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("value", [dt.date(2026, 11, 22), NOON, AUTUMN], ids=str)
+def test_encode_moments_of_freezegun_have_the_text_of_pythons(value: Any) -> None:
+    """In a frozen test a row's date may be Python's, and the one that invalidates it is freezegun's."""
+    real = type(value)
+    frozen = type(f"Fake{real.__name__.capitalize()}", (real,), {"__module__": "freezegun.api"})
+    moment = (value.timetuple()[:3], {}) if real is dt.date else (value.timetuple()[:6], {"tzinfo": value.tzinfo})
+
+    assert encode(value) == encode(frozen(*moment[0], **moment[1]))
+
+
 def test_encode_deep_nesting_keeps_the_depth_apart() -> None:
     """Fifty levels of containers in one another differ from fifty-one."""
 
