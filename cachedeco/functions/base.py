@@ -51,7 +51,14 @@ _VERBS: Final = {
     "key_for": "keys_for(), since it is over many ids",
     "keys_for": "key_for(), since it is not over many ids",
     **dict.fromkeys(("original", "func", "fn", "function"), "uncached"),
+    # The twins of Django's.
+    "aset": "call(*arguments).aset(value)",
+    "aget": "apeek()",
+    "adelete": "ainvalidate()",
+    "aclear": "ainvalidate_all()",
 }
+# What the key of a call is called by functions, and elsewhere.
+_KEYS: Final = frozenset({"key", "keys", "key_for", "keys_for", "cache_key", "get_cache_key", "make_cache_key"})
 _OF_ALL_CALLS: Final = "it is of all calls: invalidate() and ainvalidate() are of one"
 
 
@@ -63,7 +70,9 @@ def refuse_attribute(owner: object, name: str, functions: type | None) -> NoRetu
     """
     verb = _VERBS.get(name, f"{name}()")
     bare, remedy = verb.partition("(")[0], ""
-    if functions is not None and not hasattr(type(owner), bare):
+    if functions is not None and name in _KEYS:
+        remedy = "; it has key()" if hasattr(type(owner), "key") else "; it has keys()"
+    elif functions is not None and not hasattr(type(owner), bare):
         remedy = f"; its function has {verb}" if hasattr(functions, bare) else ""
     elif name in _VERBS:
         remedy = f"; it has {verb}"

@@ -28,11 +28,12 @@ class PartTypeError(TypeError):
 class NoNamespaceError(PartTypeError):
     """A callable of *namespace* has given something else than namespaces."""
 
-    def __init__(self, value: object) -> None:
-        """Describe the value."""
+    def __init__(self, value: object, collection: str = "") -> None:
+        """Describe the value, and the *collection* that it is in."""
         super().__init__(value)
+        where = f" in a {collection}" if collection else ""
         must = "it must give a Namespace, or several: Namespace('club', 7)"
-        self.args = (f"the callable of namespace= gave {self.what}; {must}.",)
+        self.args = (f"the callable of namespace= gave {self.what}{where}; {must}.",)
 
 
 class UnknownNumberError(PartTypeError):

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.conf import settings as django_settings
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 from django.utils.functional import Promise
 
@@ -28,7 +28,7 @@ from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.frames import from_async
-from cachedeco.runtime.reprs import shorten
+from cachedeco.runtime.reprs import repr_of, shorten
 from cachedeco.runtime.subjects import ROWS, TABLE
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import Keyspace
@@ -140,7 +140,11 @@ class Namespace:
         Args:
             using: Alias of the database whose commit it waits for. It goes out once more at the commits of other
                 databases whose transactions are open in this thread.
+
+        Raises:
+            ValueError: There is no such database.
         """
+        _check_database(using)
         if modes.current_mode() == "off":
             return
         if django_settings.DEBUG and _look is not None and not is_of_tables(self):
@@ -152,6 +156,18 @@ class Namespace:
     def _ended_namespaces(self) -> "Iterable[Namespace]":
         """Return the namespaces that an invalidation of this one ends."""
         return (self,)
+
+
+def _check_database(using: str) -> None:
+    """
+    Refuse an alias that Django does not know: in the words of the option *using*, and not of Django's internals.
+
+    Raises:
+        ValueError: There is no such database.
+    """
+    if using not in connections:
+        msg = f"invalidate() got using={repr_of(using)}; it takes an alias of DATABASES: {', '.join(connections)}."
+        raise ValueError(msg)
 
 
 class _ModelNamespace(Namespace):
@@ -279,13 +295,15 @@ def token_keys_of(start: str, table_start: str, value: object) -> list[str]:
     several = [value] if isinstance(value, Namespace) else value
     if isinstance(several, Iterable) and not isinstance(several, str):
         namespaces = list(several)
-        if all(isinstance(namespace, Namespace) for namespace in namespaces):
-            # Sorted: a set has another order in each process, and the stamp keeps the order of the tokens.
-            return sorted(
-                {
-                    key
-                    for namespace in namespaces
-                    for key in token_keys(namespace, table_start if is_of_tables(namespace) else start)
-                }
-            )
+        for each in namespaces:
+            if not isinstance(each, Namespace):
+                raise NoNamespaceError(each, type(value).__name__)
+        # Sorted: a set has another order in each process, and the stamp keeps the order of the tokens.
+        return sorted(
+            {
+                key
+                for namespace in namespaces
+                for key in token_keys(namespace, table_start if is_of_tables(namespace) else start)
+            }
+        )
     raise NoNamespaceError(value)

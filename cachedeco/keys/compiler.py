@@ -292,7 +292,9 @@ class KeyPlan:
                 if isinstance(refused, UnsavedRowError):
                     refused = refused.of_row(is_part=expression in {*self.fields, *self.dynamic, *rows})
                 return self._explain_expression(refused, expression) or error
-        return error
+        # By elimination: the plan knows no callables of the settings.
+        of_settings = Expression("what CACHEDECO['VARY'] gave", "()", ())
+        return (isinstance(error, KeyTypeError) and self._explain_expression(error, of_settings)) or error
 
     def _advice_on(self, refused: KeyTypeError, expression: Expression) -> str:
         """Return what to do about a value that can't be in a key: that of a template, of a callable or of `self`."""

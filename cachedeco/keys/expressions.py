@@ -150,8 +150,10 @@ class KeyedFunction:
     def call_source(self, function: object, option: str) -> Expression:
         """Return the expression that calls a function of the user's with the parameters that it names."""
         if not callable(function) or (isinstance(function, type) and issubclass(function, Model)):
-            models = "; a model goes into depends_on=" if callable(function) else ""
-            msg = f"{option}= has {repr_of(function)} for {self.name}(); it takes {_TAKEN[option]}{models}."
+            hint = "; a model goes into depends_on=" if callable(function) else ""
+            if option == "vary" and isinstance(function, str):
+                hint = ". Import what it names: a dotted path is for the setting VARY"
+            msg = f"{option}= has {repr_of(function)} for {self.name}(); it takes {_TAKEN[option]}{hint}."
             raise TypeError(msg)
         check_returns(function, what=f"{option}= of {self.name}()")
         positional, named, free_names = self._arguments(function, option)

@@ -236,6 +236,10 @@ def test_object_of_a_method_that_can_t_be_in_a_key_may_be_ignored() -> None:
         ("cache_info", r"stats\(\)"),
         ("get_cache_key", r"key_for\(\)"),
         ("func", "uncached"),
+        ("aset", r"call\(\*arguments\)\.aset\(value\)"),
+        ("aget", r"apeek\(\)"),
+        ("adelete", r"ainvalidate\(\)"),
+        ("aclear", r"ainvalidate_all\(\)"),
     ],
 )
 def test_verb_of_another_cache_is_answered_with_ours(name: str, right: str) -> None:
@@ -294,6 +298,12 @@ def test_verb_of_the_other_decorator_is_answered_with_its_twin() -> None:
         many.key_for([1])  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"has no attribute 'keys_for'; it has key_for\(\)"):
         single.keys_for(1)  # type: ignore[attr-defined]
+    for name in ("keys", "key_for", "get_cache_key"):
+        with pytest.raises(AttributeError, match=rf"has no attribute '{name}'; it has key\(\)$"):
+            getattr(single.call(1), name)
+    for name in ("key", "keys_for", "get_cache_key"):
+        with pytest.raises(AttributeError, match=rf"has no attribute '{name}'; it has keys\(\)$"):
+            getattr(many.call([1]), name)
 
 
 def test_name_that_is_not_ours_is_answered_with_the_nearest() -> None:

@@ -271,6 +271,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"name": "a(b"}, r"name='a\(b' for "),
         ({"name": 7}, "name=7 for "),
         ({"vary": 7}, "vary= has 7 for .* it takes a callable"),
+        ({"vary": "os.getpid"}, "vary= has 'os.getpid' .* Import what it names: a dotted path is for the setting VARY"),
         ({"vary": lambda nothing: nothing}, "vary= of .* asks for 'nothing'"),
         ({"namespace": 7}, "namespace= has 7 for "),
         ({"namespace": [7]}, "namespace= has 7 for "),

@@ -281,6 +281,19 @@ def test_callable_that_gives_no_namespace_is_refused(given: object) -> None:
         of(lambda: given)(7)
 
 
+def test_one_of_several_that_is_no_namespace_is_named() -> None:
+    """`[Namespace("club"), club.city and Namespace("city", club.city)]` gives None only now and then."""
+    with pytest.raises(TypeError, match=r"the callable of namespace= gave None in a list; it must give a Namespace"):
+        of(lambda club: [Namespace("club", club), None])(7)
+
+
+@pytest.mark.parametrize("using", [None, "nowhere", 7])
+def test_database_that_is_none_is_refused(using: Any) -> None:
+    """By hand as at decoration: the error has the aliases that there are."""
+    with pytest.raises(ValueError, match=rf"using={using!r}; it takes an alias of DATABASES: default, other\."):
+        Namespace("club", 7).invalidate(using=using)
+
+
 def test_tokens_of_values_that_no_row_has_end_by_themselves() -> None:
     """Each unknown part of a URL makes a namespace: none of them may stay in a cache that evicts nothing."""
     of("club:{club}")(404)
