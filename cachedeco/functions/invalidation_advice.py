@@ -3,8 +3,8 @@ Advice with `DEBUG` on an invalidation that reaches nothing, where that is certa
 
 Found are a `Namespace` in one part where a template has several, a part that looks like a template's field, and an
 argument of another type than every key of the function has had in this process. A misspelt name is not: it may be that
-of a module which is not imported. Found are, too, values beside the fields of a row that no key can have. Nothing here
-runs for a hit, and without `DEBUG` nothing is remembered.
+of a module which is not imported. Found are, too, values beside the fields of a row that no key can have, and rows of
+two models in one template. Nothing here runs for a hit, and without `DEBUG` nothing is remembered.
 """
 
 import re
@@ -44,15 +44,17 @@ def look_at_computed(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]
     """
     Look at calls that compute, or are stored, with `DEBUG`: remember the types that arguments have in their keys.
 
-    Tell of rows whose keys leave out what they have beside their fields, as `annotate()` gives it.
+    Tell of rows whose keys leave out what they have beside their fields, as `annotate()` gives it, or their model.
     """
     if not django_settings.DEBUG:
         return
     with _never_raising():
         for args, kwargs in calls():
-            for label, row, kind in spec.kinds_in_key(args, kwargs):
-                if isinstance(row, Model):
-                    _look_at_row(spec, label, row)
+            for label, value, kind, owner in spec.kinds_in_key(args, kwargs):
+                if isinstance(value, Model):
+                    _look_at_row(spec, label, value)
+                if isinstance(owner, Model) and label.rpartition(".")[2] in {"pk", owner._meta.pk.attname}:
+                    _look_at_owner(spec, label, owner)
                 kinds = spec.kinds_in_keys[label]
                 if len(kinds) < MOST_KINDS:
                     kinds.add(kind)
@@ -67,6 +69,22 @@ def _look_at_row(spec: FunctionSpec, label: str, row: Model) -> None:
         )
 
 
+def _look_at_owner(spec: FunctionSpec, label: str, row: Model) -> None:
+    """Tell of rows of two models that a key has by their primary keys alone; a multi-table child is its parent."""
+    base = type(row)._meta.concrete_model or type(row)
+    while base._meta.parents:
+        base = next(iter(base._meta.parents))
+    models = spec.kinds_in_keys[f"the owner of {label}"]
+    if len(models) < MOST_KINDS:
+        models.add(base._meta.label)
+    if len(models) > 1:
+        *others, last = sorted(models)
+        spec.resolve().policy.advice.give(
+            f"its key has {{{label}}} of {', '.join(others)} and of {last}: two of these rows with one primary key "
+            f"share an entry. Put the row itself into the key, {{{label.rpartition('.')[0]}}}"
+        )
+
+
 def look_at_invalidated(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]], bound: Sequence[object]) -> None:
     """
     Tell of calls that were invalidated, and whose arguments have other types than all keys have had.
@@ -78,7 +96,7 @@ def look_at_invalidated(spec: FunctionSpec, calls: Callable[[], Iterable[Argumen
     with _never_raising():
         for args, kwargs in calls():
             given = args[len(bound)] if bound and len(args) > len(bound) else None
-            for label, value, kind in spec.kinds_in_key(args, kwargs):
+            for label, value, kind, _ in spec.kinds_in_key(args, kwargs):
                 is_bound = value is given and any(value is each for each in bound)
                 if reason := _reason_against(label, kind, spec.kinds_in_keys[label], is_bound=is_bound):
                     spec.resolve().policy.advice.give(reason)

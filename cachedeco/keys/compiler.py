@@ -258,17 +258,23 @@ class KeyPlan:
                     reached = getattr(reached, attribute)
                     yield reached
 
-    def kinds_in_key(self, args: Sequence[object], kwargs: dict[str, object]) -> Iterator[tuple[str, object, str]]:
-        """Yield each value that a key is made of, without those of callables: its label, the value, and its type."""
+    def kinds_in_key(
+        self, args: Sequence[object], kwargs: dict[str, object]
+    ) -> Iterator[tuple[str, object, str, object]]:
+        """
+        Yield each value that a key is made of, without those of callables: its label, the value, its type, its owner.
+
+        The owner is the object whose attribute the value is; None for an argument.
+        """
         bound = self.keyed.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         for expression in self.expressions:
             first, *attributes = expression.source.split(".")
             if first in bound.arguments and all(map(str.isidentifier, attributes)):
-                value = bound.arguments[first]
+                value, owner = bound.arguments[first], None
                 for attribute in attributes:
-                    value = getattr(value, attribute)
-                yield expression.label, value, kind_of_text(encode(value))
+                    value, owner = getattr(value, attribute), value
+                yield expression.label, value, kind_of_text(encode(value)), owner
 
     def explain(self, error: Exception, args: Sequence[object], kwargs: dict[str, object]) -> Exception:
         """Return an error that names the function, and what of the call can't be in its key; else the error itself."""

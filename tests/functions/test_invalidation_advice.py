@@ -3,6 +3,7 @@
 # ruff: noqa: ARG001, ARG005 -- the functions are there for their keys
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,16 @@ from cachedeco import Namespace, cached_query, cached_query_many
 from cachedeco.functions import invalidation_advice
 from cachedeco.invalidation import namespaces
 from cachedeco.testing import capture_events
-from tests.models import Club
+from tests.models import Club, ProxyClub, SportsClub, Trainee
 
-CLUB, OTHER = Club(pk=7, name="North"), Club(pk=8, name="South")
-for _each in (CLUB, OTHER):
-    _each._state.adding = False
+
+def saved(row: Any) -> Any:
+    """Let a row be one that Django has read."""
+    row._state.adding = False
+    return row
+
+
+CLUB, OTHER = saved(Club(pk=7, name="North")), saved(Club(pk=8, name="South"))
 
 
 class Shelf:
@@ -250,6 +256,42 @@ def test_attribute_that_fails_breaks_nothing() -> None:
         function.invalidate(Once())
 
     assert "invalidated" in [event.kind for event in events]
+
+
+# --- rows of two models ---
+
+
+@pytest.mark.parametrize("template", ["{club.pk}", "{club.id}"])
+def test_rows_of_two_models_that_share_a_template_are_told(template: str) -> None:
+    """`{obj.pk}` of a club and of a trainee may be one key, whose entry is that of the first."""
+    function = cached(template)
+
+    [reason] = told(lambda: (function(CLUB), function(saved(Trainee(pk=9))), function(OTHER)))
+
+    assert f"its key has {template} of tests.Club and of tests.Trainee: two of these rows with one prim" in reason
+    assert reason.endswith("Put the row itself into the key, {club}")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [CLUB, saved(ProxyClub(pk=9)), saved(SportsClub(pk=10, id=10))],
+        [SimpleNamespace(pk=1), CLUB],
+    ],
+    ids=["a proxy, and a multi-table child", "what is no row"],
+)
+def test_rows_of_one_table_that_share_a_template_are_not_told(rows: list[object]) -> None:
+    """Their primary keys are those of one table."""
+    function = cached("{club.pk}")
+
+    assert [] == told(lambda: [function(row) for row in rows])
+
+
+def test_attribute_that_is_no_primary_key_may_be_of_any_model() -> None:
+    """A name may be meant to be one key."""
+    function = cached("{club.name}")
+
+    assert [] == told(lambda: (function(CLUB), function(saved(Trainee(pk=9, name="East")))))
 
 
 # --- namespaces ---
