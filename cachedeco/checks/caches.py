@@ -55,15 +55,20 @@ DEFAULT_ENTRIES: Final = 300  # Django's own
 class Cache:
     """One entry of Django's CACHES, with what the checks read."""
 
-    def __init__(self, alias: str, entry: Mapping[str, Any]) -> None:
-        """Read the entry; if its backend can't be imported, it is of no kind, and Django reports the error."""
+    def __init__(self, alias: str, given: object) -> None:
+        """Read the entry; if its backend can't be imported, it is of no kind. What Django refuses, E012 reports."""
+        entry = _mapping(given)
         self.alias = alias
-        self.options: Mapping[str, Any] = entry.get("OPTIONS") or {}
+        self.options = _mapping(entry.get("OPTIONS"))
         self.location: object = entry.get("LOCATION", "")
         self.servers = servers_of(entry)
-        # Django accepts it beside OPTIONS, too.
-        self.max_entries = int(entry.get("MAX_ENTRIES", self.options.get("MAX_ENTRIES", DEFAULT_ENTRIES)))
+        try:  # Django accepts it beside OPTIONS, too; and takes its default where it is no number
+            self.max_entries = int(entry.get("MAX_ENTRIES", self.options.get("MAX_ENTRIES", DEFAULT_ENTRIES)))
+        except (TypeError, ValueError):
+            self.max_entries = DEFAULT_ENTRIES
         backend = import_if_path(entry.get("BACKEND", ""))
+        if not isinstance(backend, type):  # None, or a function that makes the cache
+            backend = object
         # A subclass may store values in another form, so it does not inherit the offer.
         self.offers_raw_client = "raw_client" in vars(backend)
         self._names = names_of(backend)
@@ -74,11 +79,15 @@ class Cache:
 
     def option(self, name: str) -> object:
         """Return an option of the client, from OPTIONS or a URL; None if it is not set."""
-        places = [self.options, self.options.get("behaviors", {}), self.options.get("CONNECTION_POOL_KWARGS", {})]
+        places = [self.options, *(_mapping(self.options.get(name)) for name in ("behaviors", "CONNECTION_POOL_KWARGS"))]
         in_urls = [
             found[1] for found in (re.search(rf"[?&]{name.lower()}=([^&]*)", url) for url in self.servers) if found
         ]
         return next((place[name] for place in places if name in place), in_urls[0] if in_urls else None)
+
+
+def _mapping(given: object) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else {}
 
 
 def import_if_path(given: Any) -> Any:
@@ -192,7 +201,7 @@ def _reason_for_replicas(cache: Cache) -> str:
             return "has a URL with is_master=0, and reads from a replica"
         if "sentinel" in url.partition("://")[0].lower():
             return f"has a {url.partition('://')[0]}:// URL, whose client may read from replicas"
-    for place in (cache.options, *(cache.options.get(name) or {} for name in NESTED_OPTIONS)):
+    for place in (cache.options, *(_mapping(cache.options.get(name)) for name in NESTED_OPTIONS)):
         for name, value in place.items():
             if re.search("replica|slave|load_balancing", str(name), re.IGNORECASE) and value:
                 return f"has the option {name}, and reads from replicas"

@@ -386,8 +386,9 @@ def servers_of(entry: Mapping[str, Any]) -> list[str]:
     location = entry.get("LOCATION", "")
     if isinstance(location, str):
         return re.split("[;,]", location)
-    # The folder of a file-based cache may be a Path.
-    return list(location) if isinstance(location, Iterable) else [str(location)]
+    # The folder of a file-based cache may be a Path, and a server of pymemcache a tuple of host and port.
+    several = location if isinstance(location, Iterable) and not isinstance(location, bytes) else [location]
+    return [":".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in several]
 
 
 def _parts(several: Sequence[T], most: int) -> Iterator[Sequence[T]]:

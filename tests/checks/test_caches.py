@@ -14,16 +14,18 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cachedeco import cached_query
+from cachedeco import AUTO, cached_query
 from cachedeco.backends.redis import RedisCache
 from cachedeco.checks.caches import check_caches, check_databases, check_deployment
 from tests.conftest import UseCaches
+from tests.models import Club
 from tests.support.backends import cache_entry
 from tests.support.servers import Memcached
 
 OURS = "cachedeco.backends.memcached.MemcachedCache"
 OUR_REDIS = "cachedeco.backends.redis.RedisCache"
 PYMEMCACHE = "django.core.cache.backends.memcached.PyMemcacheCache"
+LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 REDIS = "django.core.cache.backends.redis.RedisCache"
 WAITS = {"connect_timeout": 0.5, "timeout": 0.5}
 SOCKET_WAITS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5}
@@ -315,6 +317,54 @@ def test_redis_with_replicas_is_e006(entry: dict[str, Any], expected: list[str],
     waits = {**SOCKET_WAITS, **WAITS, "CONNECTION_POOL_KWARGS": SOCKET_WAITS}
 
     assert expected == found(settings, **{**entry, "OPTIONS": {**waits, **entry.get("OPTIONS", {})}})
+
+
+HOST_AND_PORT = ("127.0.0.1", 11211)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"BACKEND": PYMEMCACHE, "LOCATION": [HOST_AND_PORT], "OPTIONS": WAITS}, []),
+        ({"BACKEND": PYMEMCACHE, "LOCATION": [HOST_AND_PORT, HOST_AND_PORT], "OPTIONS": WAITS}, ["W005"]),
+        ({"BACKEND": OURS, "LOCATION": [HOST_AND_PORT]}, []),
+        ({"BACKEND": OURS, "LOCATION": HOST_AND_PORT}, ["E012"]),
+        ({"BACKEND": OUR_REDIS, "LOCATION": [None]}, ["E012"]),
+        ({"BACKEND": OUR_REDIS, "LOCATION": URL.encode()}, ["E012"]),
+        ({"BACKEND": LOCMEM, "OPTIONS": {"MAX_ENTRIES": "many"}}, []),
+        ({"BACKEND": LOCMEM, "MAX_ENTRIES": None}, []),
+        ({"BACKEND": LOCMEM, "OPTIONS": None}, ["E012"]),
+        ({"BACKEND": LOCMEM, "OPTIONS": ["MAX_ENTRIES"]}, ["E012"]),
+        ({"BACKEND": DJANGO_REDIS, "OPTIONS": {**SOCKET_WAITS, "CONNECTION_POOL_KWARGS": "none"}}, ["E012"]),
+        ({"BACKEND": f"{__name__}.found"}, ["E012"]),
+        ({"BACKEND": None}, ["E012"]),
+        (None, ["E012"]),
+    ],
+    ids=repr,
+)
+def test_cache_that_no_check_can_read_is_no_crash(entry: object, expected: list[str], settings: Any) -> None:
+    """What Django takes is no fault, as a server's host and port; of what it does not take, E012 says why."""
+    settings.CACHES = {"default": entry}
+
+    messages = run_checks(tags=["cachedeco"], include_deployment_checks=False)
+
+    own = {str(each.id).removeprefix("cachedeco.") for each in messages}
+    assert {*expected} == own & {"E012", "W003", "W005"}
+
+
+@pytest.mark.django_db
+def test_table_of_a_database_cache_without_a_name_breaks_no_statement(settings: Any) -> None:
+    """A cache that is not used may be wrong; the tables of all others are known."""
+    backend = "django.core.cache.backends.db.DatabaseCache"
+    settings.CACHES = {"default": {"BACKEND": LOCMEM}, "old": {"BACKEND": backend, "LOCATION": None}}
+
+    made = cached_query(name="tests.checks_caches.names", depends_on=[AUTO])
+    names = made(lambda: [club.name for club in Club.objects.all()])
+    before = names()
+    Club.objects.create(name="North")
+
+    assert ([], ["North"]) == (before, names())
+    assert "cachedeco.E001" not in {each.id for each in run_checks(tags=["cachedeco"])}
 
 
 @pytest.mark.parametrize(
