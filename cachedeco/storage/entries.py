@@ -63,7 +63,7 @@ from cachedeco.runtime.events import MissReason
 from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.storage.cache_keys import key_for_models
 from cachedeco.storage.model_pickles import are_current, digest_here
-from cachedeco.storage.serializers import COUNT, EntrySerializer
+from cachedeco.storage.serializers import COUNT, EntrySerializer, Raised
 from cachedeco.storage.signing import message_for
 from cachedeco.storage.store import Store
 
@@ -223,7 +223,11 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
             raise
         codec.emit_refused("The entry can't be unpickled", key, data, error)
         return None
-    return new_tuple(Entry, (value, expires, seconds, stale, flags & IS_ERROR != 0, 0, b""))
+    is_error = flags & IS_ERROR != 0
+    if is_error and type(value) is not Raised:
+        codec.emit_refused("The entry has no exception, and says that it has one", key, data)
+        return None
+    return new_tuple(Entry, (value, expires, seconds, stale, is_error, 0, b""))
 
 
 def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, Any] | None) -> Entry | None:

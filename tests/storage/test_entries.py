@@ -48,7 +48,13 @@ values = st.recursive(
     max_leaves=5,
 )
 spans = st.floats(min_value=0, allow_nan=False)
-written = st.builds(Entry, values, spans, spans, spans, st.booleans(), st.integers(0, 2**32 - 1), st.just(b""))
+written = st.builds(
+    Entry,
+    *(values, spans, spans, spans),
+    is_error=st.just(False),  # noqa: FBT003 -- the strategy of a field
+    statements=st.integers(0, 2**32 - 1),
+    models=st.just(b""),
+)
 stamps = st.lists(tokens, min_size=1, max_size=6)
 
 

@@ -25,10 +25,10 @@ def name() -> str:
     return "name"
 
 
-def forge(function: Any, keys: list[str], names: list[str]) -> None:
-    """Put an entry there that says that it depends on these names."""
+def forge(function: Any, keys: list[str], names: list[str], *, is_error: bool = False) -> None:
+    """Put an entry there that says that it depends on these names, and whether its value is an exception."""
     codec, own = function._spec.resolve().policy.codec, [stored().get(key) for key in keys[1:]]
-    made_up = entries.Entry(to_pickle("evil"), inf, 0.0)
+    made_up = entries.Entry(to_pickle("evil"), inf, 0.0, is_error=is_error)
     stored().set(keys[0], entries.encode_entry(codec, keys[0], own, dict.fromkeys(names, own[0]), made_up))
 
 
@@ -71,3 +71,15 @@ def test_names_that_can_not_be_asked_for_are_not_remembered_of_many(inner: list[
         found = names([1, 2])
 
     assert ({1: "name 1", 2: "name 2"}, ["hit"] * 2) == (found, [event.kind for event in events])
+
+
+def test_value_that_is_said_to_be_an_exception_is_a_miss() -> None:
+    """An entry whose header says that the call raised is none, if its value is nothing to raise."""
+    name()
+    forge(name, name._spec.resolve_call((), {})[1], [], is_error=True)
+
+    with capture_events(name) as events:
+        found = [name(), name()]
+
+    assert (["name", "name"], ["error", "miss"]) == (found, [event.kind for event in events[:2]])
+    assert ("unreadable", "hit") == (events[1].reason, events[-1].kind)
