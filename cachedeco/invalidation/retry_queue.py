@@ -19,7 +19,8 @@ from cachedeco.storage.store import Store
 
 # Keys in one command: a server that takes long for a hundred thousand must not look like one that hangs.
 BATCH_SIZE: Final = 1000
-# How often a cache that answers may refuse an invalidation before it is lost: with the pauses between, half a minute.
+# How often a cache that takes others may refuse an invalidation before it is lost: with the pauses between, half a
+# minute.
 MOST_REFUSALS: Final = 5
 RECORDED: Final = "the outbox has recorded it, and a deliverer sends it if this process does not"
 
@@ -35,7 +36,8 @@ def flush(breaker: Breaker) -> bool:
     """
     Deliver the queue of a cache that answers; return whether it has acknowledged all.
 
-    Ends at the first command that finds the server unreachable: at most one timeout for the caller.
+    Ends at the first command that finds the server unreachable: at most one timeout for the caller. A server that
+    refuses every change is owed its invalidations, as one that is unreachable, and no refusal is counted.
     """
     store = Store(breaker.alias)
     if transactions.writes_can_roll_back(store.alias):
@@ -63,30 +65,39 @@ def _batches(queue: dict[str, PendingInvalidation]) -> Iterator[tuple[dict[str, 
 
 
 def _deliver(store: Store, batch: Mapping[str, PendingInvalidation], lifetime: float | None) -> Collection[str] | None:
-    """Return the keys that the cache has refused; None if it does not answer."""
+    """Return the keys that the cache has refused; None if it does not answer, or refuses every change."""
+    refused, error = _write(store, batch, lifetime)
+    if error is None:
+        return refused
+    if is_outage(error) or not store.takes_changes():
+        return None
+    all_refused: list[str] = []
+    for key in batch:  # one by one: the refusal of one may have stopped the others
+        if len(batch) > 1:
+            refused, error = _write(store, [key], lifetime)
+        if error is None:
+            all_refused += refused
+        elif is_outage(error):
+            return None
+        # A server without memory for a token may still delete one, and a lost token is an invalidation.
+        elif not store.delete_unguarded(key):
+            all_refused.append(key)
+    return all_refused
+
+
+def _write(store: Store, keys: Collection[str], lifetime: float | None) -> tuple[Collection[str], Exception | None]:
+    """Write new tokens; return the keys that the cache has not taken, and the error that it has raised."""
     try:
-        written = store.write_unguarded([(key, new_token(), lifetime) for key in batch])
+        written = store.write_unguarded([(key, new_token(), lifetime) for key in keys])
         error = written.error  # of one server of several: the others get their tokens once more
     except Exception as raised:  # noqa: BLE001 -- any failure of the cache is an event
         store.pass_on(raised)
         error = raised
     else:
         if error is None:
-            return [key for key, is_written in zip(batch, written, strict=True) if not is_written]
-    store.emit_failure("Delivering an invalidation failed", next(iter(batch)), error)
-    if is_outage(error):
-        return None
-    if len(batch) == 1:
-        [key] = batch
-        # A server without memory for a token may still delete one, and a lost token is an invalidation.
-        return () if store.delete_unguarded(key) else (key,)
-    all_refused: list[str] = []
-    for key, pending in batch.items():  # one by one: the refusal of one may have stopped the others
-        refused_key = _deliver(store, {key: pending}, lifetime)
-        if refused_key is None:
-            return None
-        all_refused += refused_key
-    return all_refused
+            return [key for key, is_written in zip(keys, written, strict=True) if not is_written], None
+    store.emit_failure("Delivering an invalidation failed", next(iter(keys)), error)
+    return keys, error
 
 
 def _count_refusals(breaker: Breaker, refused: Mapping[str, PendingInvalidation]) -> bool:

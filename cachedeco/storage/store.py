@@ -315,6 +315,25 @@ class Store:
                 breaker.fails_fast = is_refused_at_once(error)
             return not is_outage(error, reading=reading)
 
+    def takes_changes(self) -> bool:
+        """
+        Tell whether the cache stores a small value, or answers a deletion at least, ignoring the breaker.
+
+        A Redis without memory still deletes; one that can't save, lacks its replicas, or is one, refuses every change.
+        """
+        [key] = self.probe_keys(1)
+        try:
+            if all(self.write_unguarded([(key, urandom(1), PROBE_SECONDS)]).or_raise()):
+                return True
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache; that of the invalidation is an event
+            self.pass_on(error)
+        try:
+            delete(connection(self.alias).cache, key)
+        except Exception as error:  # noqa: BLE001 -- as above
+            self.pass_on(error)
+            return False
+        return True
+
     # --- without a command ---
 
     def probe_keys(self, number: int) -> list[str]:

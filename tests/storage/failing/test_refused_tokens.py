@@ -6,17 +6,23 @@ from typing import Any
 
 import pytest
 import redis.exceptions
+from redis import Redis as RedisClient
 
-from cachedeco import MISSING
+from cachedeco import MISSING, cached_query
 from cachedeco.invalidation import retry_queue
 from cachedeco.storage import breaker
 from cachedeco.storage.store import Item, Store
 from cachedeco.storage.writers import Acknowledged
+from cachedeco.testing import capture_events
+from tests.conftest import CacheConfig, UseCaches
 from tests.storage.failing.calls import HIT, PROBE, double, lose
 from tests.storage.failing.clocks import Clock, queue
-from tests.support.backends import Command, Commands
+from tests.support.backends import Command, Commands, Kind
 from tests.support.faults import FaultyCache
+from tests.support.servers import Redis
 from tests.support.stored import bare_each
+
+TAKES_CHANGES = ["set_many"]  # whether it takes others
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -51,7 +57,7 @@ def test_token_that_is_refused_is_removed(clock: Clock, commands: Commands, monk
     found = double.peek(4)
 
     assert (MISSING, []) == (found, queue())
-    assert [*PROBE, "set_many", "set_many", "delete", "set_many", *HIT] == commands.names
+    assert [*PROBE, "set_many", *TAKES_CHANGES, "set_many", "delete", "set_many", *HIT] == commands.names
 
 
 def fail_to_remove() -> bool:
@@ -99,6 +105,56 @@ def test_token_that_is_refused_and_invalidated_again_is_lost_as_soon(
     assert [] == queue()
 
 
+def replicate_nothing(server: RedisClient) -> None:
+    """Have a Redis that has lost its replicas: it refuses every write, and answers reads."""
+    server.config_set("min-replicas-to-write", 1)
+
+
+def permit_no_write(server: RedisClient) -> None:
+    """Have a Redis whose user may only read."""
+    server.execute_command("ACL", "SETUSER", "default", "-@write")
+
+
+@pytest.mark.parametrize("kind", ["redis", "our redis"])
+@pytest.mark.parametrize("refuse", [replicate_nothing, permit_no_write])
+def test_server_that_refuses_every_change_is_owed_what_it_refuses(  # noqa: PLR0913 -- fixtures
+    kind: Kind,
+    refuse: Callable[[RedisClient], None],
+    *,
+    clock: Clock,
+    private_redis: Redis,
+    cache_config: CacheConfig,
+    use_caches: UseCaches,
+) -> None:
+    """Its invalidations wait as those of a server that is out of reach: however long, and then they arrive."""
+    use_caches(default=cache_config(kind, server=private_redis))
+    truth = [1]
+
+    @cached_query(ignore=("truth",))
+    def number() -> int:
+        return truth[-1]
+
+    number()
+    truth.append(2)
+    with RedisClient.from_url(private_redis.location) as client, capture_events() as events:
+        client.execute_command("ACL", "SETUSER", "admin", "on", ">x", "+@all")
+        refuse(client)
+        number.invalidate()
+        found = set()
+        for _ in range(retry_queue.MOST_REFUSALS + 1):
+            clock.advance(30)
+            found.add(number())
+    with RedisClient.from_url(private_redis.location, username="admin", password="x") as client:  # noqa: S106 -- as above
+        client.config_set("min-replicas-to-write", 0)
+        client.execute_command("ACL", "SETUSER", "default", "+@all")
+    clock.advance(30)
+    found.add(number())
+
+    kinds = [event.kind for event in events]
+    assert ({2}, 1, 0) == (found, kinds.count("invalidation_delayed"), kinds.count("invalidation_lost"))
+    assert ([], {}) == (queue(), breaker.breakers)
+
+
 def test_token_that_is_refused_waits_for_the_next_pause(
     clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,4 +189,4 @@ def test_outage_while_one_by_one_is_delivered_ends_it(clock: Clock, monkeypatch:
     clock.advance(1)
     double(4)
 
-    assert ([1, 3, 1], 3) == ([len(keys) for keys in sent], len(queue()))
+    assert ([1, 3, 1, 1], 3) == ([len(keys) for keys in sent], len(queue()))
