@@ -66,7 +66,7 @@ def glance() -> Iterator[Finding]:
         return
     for alias in aliases:
         yield from examine_process(alias)
-    yield from examine_outboxes(())
+    yield from examine_outboxes((), tries_to_write=False)
 
 
 def _examine_settings() -> tuple[Finding, Sequence[str] | None]:

@@ -5,6 +5,7 @@ from time import time
 from typing import Any, Final
 
 from django.apps import apps
+from django.db import DatabaseError, transaction
 from django.db.models import Count, Min, Q, QuerySet
 
 from cachedeco.diagnosis.findings import Finding
@@ -18,12 +19,14 @@ LATE_SECONDS: Final = 120.0
 RUN_ONE: Final = "Run manage.py cachedeco deliver --loop as a service, or cachedeco deliver from cron each minute."
 
 
-def examine_outboxes(answering: Collection[str]) -> Iterator[Finding]:
+def examine_outboxes(answering: Collection[str], *, tries_to_write: bool = True) -> Iterator[Finding]:
     """
     Yield findings on the outbox of each database; nothing where the app is not installed.
 
     Args:
         answering: The aliases of the caches that answer: they know when a deliverer last wrote to them.
+
+        tries_to_write: Whether to insert a row into each, and roll it back.
     """
     if not apps.is_installed("cachedeco.outbox"):
         return
@@ -41,6 +44,8 @@ def examine_outboxes(answering: Collection[str]) -> Iterator[Finding]:
         try:
             if has_table(using):
                 yield from _judge(subject, rows(using))
+                if tries_to_write:
+                    yield _judge_writing(subject, using)
             else:
                 advice = f"Run manage.py migrate --database {using}: its invalidations are not recorded."
                 answer = f"no, {Row._meta.db_table} is not there"
@@ -75,6 +80,24 @@ def _judge(subject: str, rows: QuerySet[Any]) -> Iterator[Finding]:
         yield Finding(subject, "Are old rows deleted?", "wrong", answer, RUN_ONE)
     else:
         yield Finding(subject, "Are old rows deleted?", "well", "yes")
+
+
+def _judge_writing(subject: str, using: str) -> Finding:
+    """Tell whether a row can be inserted; it is rolled back."""
+    from cachedeco.outbox.models import Row, rows
+
+    question = "Can it be written?"
+    try:
+        with transaction.atomic(using=using):
+            rows(using).bulk_create([Row(cache="", key="", created=0)])
+            transaction.set_rollback(True, using=using)
+    except DatabaseError as error:
+        advice = (
+            "Permit the role to insert, update and delete there; of a replica, let allow_migrate() of a router refuse "
+            "'cachedeco_outbox'."
+        )
+        return Finding(subject, question, "wrong", f"no: {shorten_error(error)}", advice)
+    return Finding(subject, question, "well", "yes")
 
 
 def _judge_beat(subject: str, beat: float | None) -> Finding:

@@ -68,6 +68,8 @@ def find_function(path: str) -> CachedFunction[..., Any]:
             found = _by_path(f"{source.__module__}.{source.__qualname__}")
             if isinstance(found, CachedFunction) and found._spec is spec:
                 return found
+            if isinstance(found, Exception):
+                break  # its module has failed behind it
             msg = (
                 f"{path} is cached, and no dotted path leads to it: it is defined inside another function, or its name "
                 "stands for another object by now."

@@ -15,6 +15,7 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.delivery import invalidate
 from cachedeco.invalidation.namespaces import Namespace
 from cachedeco.management.arguments import HELP, call_of, function_of, model_named
+from cachedeco.management.listing import NO_FUNCTION
 from cachedeco.management.printing import Console
 from cachedeco.management.subcommands import Subcommand, failure, misunderstanding
 from cachedeco.runtime.hooks import listening
@@ -81,6 +82,9 @@ def run(console: Console, options: dict[str, Any]) -> None:
         CommandError: Nothing was invalidated, or a cache has not acknowledged it.
     """
     targets = list(find_targets(options))
+    if not targets and options["all"]:
+        msg = f"Nothing was invalidated. {NO_FUNCTION}"
+        raise failure(msg)
     if not targets:
         msg = "invalidate takes a function, --namespace, --model, or --all."
         raise misunderstanding(msg)

@@ -12,6 +12,8 @@ from cachedeco.runtime.units import duration
 if TYPE_CHECKING:
     from cachedeco.diagnosis.listing import FunctionDescription
 
+NO_FUNCTION: Final = "No function is cached, or none is imported: name their modules in MODULES of CACHEDECO."
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
@@ -56,7 +58,7 @@ def _say_why(console: Console, options: dict[str, Any]) -> None:
             "first computation."
         )
     else:
-        console.say("No function is cached, or none is imported: name their modules in MODULES of CACHEDECO.")
+        console.say(NO_FUNCTION)
 
 
 def _print_whole(console: Console, each: "FunctionDescription", *, is_first: bool) -> None:

@@ -1,10 +1,11 @@
 """The outbox is examined: its table, what waits, and whether a deliverer runs."""
 
+from collections.abc import Callable
 from time import time
 
 import pytest
 from django.apps import apps
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from pytest_django import Settings
 
 from cachedeco.diagnosis.findings import Finding
@@ -50,9 +51,9 @@ def test_outbox_that_is_delivered_is_well() -> None:
     Deliverer().run()
     found = examined()
 
-    assert {"Is all delivered?": "well", "Are old rows deleted?": "well", "Does one run?": "well"} == {
-        question: each.state for question, each in found.items()
-    }
+    assert dict.fromkeys(
+        ["Is all delivered?", "Are old rows deleted?", "Can it be written?", "Does one run?"], "well"
+    ) == {question: each.state for question, each in found.items()}
     assert "deliverer for cache default" == found["Does one run?"].subject
     assert found["Does one run?"].answer.startswith("the last one wrote ")
 
@@ -114,6 +115,26 @@ def test_outbox_without_a_table_is_told(monkeypatch: pytest.MonkeyPatch, setting
     assert "Run manage.py migrate --database default" in missing.advice
     assert "no: OperationalError" in failing.answer
     assert "no database has one, by the routers" == nowhere.answer
+
+
+def test_outbox_that_takes_no_row_is_told() -> None:
+    """A role that may not write, or a replica: no invalidation is recorded; one that is well keeps nothing of it."""
+
+    def refuse(execute: Callable[..., object], sql: str, *arguments: object) -> object:
+        if sql.startswith("INSERT"):
+            msg = "attempt to write a readonly database"
+            raise OperationalError(msg)
+        return execute(sql, *arguments)
+
+    well = examined()["Can it be written?"]
+    with connection.execute_wrapper(refuse):
+        refused = examined()["Can it be written?"]
+        looked = {each.question for each in examine_outboxes((), tries_to_write=False)}
+
+    assert ("well", "yes", 0) == (well.state, well.answer, Row.objects.count())
+    assert ("wrong", "no: OperationalError: attempt to write a readonly database") == (refused.state, refused.answer)
+    assert "Permit the role to insert" in refused.advice
+    assert {"Is all delivered?", "Are old rows deleted?"} == looked
 
 
 def test_project_without_outbox_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

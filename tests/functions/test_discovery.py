@@ -105,3 +105,17 @@ def test_module_that_can_not_be_imported_is_told(
         find_function("broken_module.double")
 
     assert expected in str(caught.value)
+
+
+def test_function_above_the_line_that_fails_is_told_as_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is decorated, and its module has failed behind it: what was raised is the answer."""
+    (tmp_path / "half_made.py").write_text(
+        "from cachedeco import cached_query\n@cached_query\ndef double(number):\n    return 2 * number\nkept = double\n"
+        "raise RuntimeError('out of luck', kept)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(UnknownFunctionError, match=r"can't be imported: RuntimeError: .'out of luck'"):
+        find_function("half_made.double")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError, connection
@@ -101,3 +102,17 @@ def test_database_that_fails_is_told_in_a_line(options: list[str]) -> None:
         err
         == "The database failed: OperationalError: no such table: tests_club. Start it, or migrate; doctor says more."
     )
+
+
+@pytest.mark.django_db
+def test_settings_that_a_database_refuses_are_told_in_a_line() -> None:
+    """As Django says it where DATABASES names no engine: no traceback."""
+
+    def fail(*_: object) -> None:
+        msg = "settings.DATABASES is improperly configured."
+        raise ImproperlyConfigured(msg)
+
+    with connection.execute_wrapper(fail):
+        out, err, code = said("warm", f"{HERE}.name_of", "--ids", "tests.Club")
+
+    assert ("", "settings.DATABASES is improperly configured.", 1) == (out, err.strip(), code)

@@ -226,3 +226,13 @@ def test_what_is_delayed_says_who_sends_it(*, is_recorded: bool, advice: str) ->
     outcome = invalidating.TargetOutcome("club:7", [], ["default"], is_recorded)
 
     assert advice in invalidating.trouble_of([outcome])
+
+
+def test_all_of_no_function_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project that imports none has nothing to invalidate, and the option was given."""
+    monkeypatch.setattr(invalidating, "decorated_functions", list)
+
+    out, err, code = said("invalidate", "--yes", "--all")
+
+    assert ("", 1) == (out, code)
+    assert err.startswith("Nothing was invalidated. No function is cached, or none is imported")

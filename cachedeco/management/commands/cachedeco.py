@@ -5,6 +5,7 @@ from argparse import SUPPRESS, ArgumentParser
 from contextlib import nullcontext, redirect_stdout
 from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error as DatabaseError
 
@@ -88,7 +89,7 @@ class Command(BaseCommand):
         Run a subcommand.
 
         Raises:
-            CommandError: The arguments mean nothing, not all was done, or a database failed.
+            CommandError: The arguments mean nothing, not all was done, a database failed, or the settings are wrong.
         """
         as_json = options.get("json", False)
         console = Console(self.stdout, self.stderr, as_json=as_json, verbosity=options.get("verbosity", 1))
@@ -96,6 +97,8 @@ class Command(BaseCommand):
             # What the project prints, as its modules are imported and its functions called, is no JSON.
             with redirect_stdout(sys.stderr) if as_json else nullcontext():
                 SUBCOMMANDS[options["what"]].run(console, options)
+        except ImproperlyConfigured as error:  # DATABASES, for one
+            raise failure(str(error)) from error
         except DatabaseError as error:
             msg = f"The database failed: {shorten_error(error)}. Start it, or migrate; doctor says more."
             raise failure(msg) from error
