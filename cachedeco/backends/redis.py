@@ -22,6 +22,7 @@ from cachedeco.backends.redis_exchanges import Commands, ReadEach, ReadPickles
 from cachedeco.backends.redis_options import check_location, resolve_options
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import redis_chunks_reader, redis_reader
+from cachedeco.storage.replies import UNDECODABLE
 from cachedeco.storage.writers import Acknowledged, RedisWriter, WholeItem
 
 __all__ = ["RedisCache", "RedisCacheConnectionError", "RedisCacheError", "RedisCacheTimeoutError"]
@@ -142,5 +143,5 @@ class RawClient(RedisWriter):
 
 
 def _load_each(client: RedisClient, values: Sequence[Any]) -> list[bytes | None]:
-    loaded = [client.load(data) for data in values]
-    return [value if type(value) is bytes else None for value in loaded]
+    loaded = [(data, client.load(data)) for data in values]
+    return [value if type(value) is bytes else None if data is None else UNDECODABLE for data, value in loaded]

@@ -19,6 +19,7 @@ from django.core.cache.backends.redis import RedisCache, RedisCacheClient, Redis
 
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.redis_connections import RedisConnections
+from cachedeco.storage.replies import UNDECODABLE
 
 # redis-py's pools that make their connections of a class and arguments alone.
 _POOLS: Final = frozenset({"ConnectionPool", "BlockingConnectionPool"})
@@ -140,14 +141,16 @@ def pickled_tokens(count: int, start: bytes = b"") -> tuple[struct.Struct, tuple
 
 def bytes_in_pickle(data: bytes | None) -> bytes | None:
     """
-    Return what `pickle_bytes()` was given; None for any other data.
+    Return what `pickle_bytes()` was given; `UNDECODABLE` for any other data, and None for none.
 
     Nothing is unpickled: data that another process has planted runs no code.
     """
-    if data is None or len(data) < _SHORTEST:
+    if data is None:
         return None
+    if len(data) < _SHORTEST:
+        return UNDECODABLE
     if len(data) > _AROUND and _usual_head.unpack_from(data) == (_FRAME, _LONG, len(data) - _AROUND):
-        return data[_HEAD_BYTES:-2] if data.endswith(_MEMOIZE_AND_STOP) else None
+        return data[_HEAD_BYTES:-2] if data.endswith(_MEMOIZE_AND_STOP) else UNDECODABLE
     at = _AFTER_FRAME if data[_AFTER_PROTOCOL] == _FRAME else _AFTER_PROTOCOL
     code = data[at]
     if code == _SHORT:
@@ -157,9 +160,9 @@ def bytes_in_pickle(data: bytes | None) -> bytes | None:
         begin = at + 5
         size = int.from_bytes(data[at + 1 : begin], "little")
     else:
-        return None
+        return UNDECODABLE
     end = len(data) - 2
-    return data[begin:end] if size == end - begin and data.endswith(_MEMOIZE_AND_STOP) else None
+    return data[begin:end] if size == end - begin and data.endswith(_MEMOIZE_AND_STOP) else UNDECODABLE
 
 
 def _client_of(cache: Any) -> Any:

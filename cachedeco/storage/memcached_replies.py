@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
 from cachedeco.storage.pipelining import pipeline
-from cachedeco.storage.replies import FEW, ReplyParser, more
+from cachedeco.storage.replies import FEW, UNDECODABLE, ReplyParser, more
 
 Stored = tuple[bytes, int]  # a serialized value, and its flags
 OrderedValues = list[bytes | None]  # in the order of the keys
@@ -47,7 +47,7 @@ def read_rest(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErro
     """
     Read the rest of a reply that `cut_hits()` does not cut; return the values as it does, None for missing ones.
 
-    A value that was stored with flags counts as missing. *text* are the keys of the command, separated by spaces. It
+    A value that was stored with flags is `UNDECODABLE`. *text* are the keys of the command, separated by spaces. It
     raises what `parse_values()` raises.
     """
     if len(text) <= _MOST_TEXT and data.endswith(_END) and (misses := _cut_miss(data, text)) is not None:
@@ -82,8 +82,9 @@ def check_end(rest: bytes) -> None:
 
 
 def plain_values(found: Mapping[bytes, Stored | None], names: Sequence[bytes]) -> list[bytes | None]:
-    """Return the values that were stored without flags, in order, None for others."""
-    return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
+    """Return the values that were stored without flags, in order; `UNDECODABLE` for others, None for missing ones."""
+    several = [found[name] for name in names]
+    return [None if stored is None else UNDECODABLE if stored[1] else stored[0] for stored in several]
 
 
 def cut_hits(data: bytes, count: int, text: bytes, at: int, end: int) -> OrderedValues | None:

@@ -26,7 +26,7 @@ from cachedeco.storage.replies import FEW
 # How a command names the length of a key, by the length: text, as numbers take a while to become text.
 _SIZES: Final = [f"${size}" for size in range(LONGEST_KEY + 1)]
 
-#: Whole keys in, one at least; values in the order asked, None for a missing one, and perhaps for one that is no bytes.
+#: Whole keys in, one at least; values in the order asked: None for a missing one, `UNDECODABLE` if it is no bytes.
 Read = Callable[[Sequence[str]], list[bytes | None]]
 #: As `Read`, of chunks of keys, as many in each as one command takes: in the order asked, so that those of the first
 #: chunk are read before those of the second. Pipelined where the cache can be read so.

@@ -11,6 +11,8 @@ ReplyParser = Generator[int, bytes, T]
 # Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
 FEW: Final = 2**16
 MANY: Final = 2**20
+# What is read of a value that can't be decoded: neither an entry nor a token.
+UNDECODABLE: Final = b""
 
 
 def more(data: bytes, size: int) -> ReplyParser[bytes]:

@@ -32,6 +32,7 @@ from cachedeco.storage.connections import connection, on_loops
 from cachedeco.storage.foreign_exceptions import is_foreign
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
+from cachedeco.storage.replies import UNDECODABLE
 from cachedeco.storage.writers import Acknowledged, WholeItem, delete
 
 T = TypeVar("T")
@@ -45,8 +46,6 @@ MOST_AT_ONCE_ON_LOOP: Final = 4
 # Parameters in one query: SQLite before 3.32 takes 999, and a list on Oracle 1000.
 MOST_KEYS_IN_DATABASE: Final = 999
 PROBE_SECONDS: Final = 60
-# What is read of a value that can't be decoded: neither an entry nor a token.
-UNDECODABLE: Final = b""
 # So many random keys lie in one slot of a cluster once in 200 million times.
 KEYS_OF_CLUSTER: Final = 3
 OF_A_CLUSTER: Final = (

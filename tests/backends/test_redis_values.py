@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from cachedeco.backends.redis import RedisCache
 from cachedeco.backends.serializers import SignedSerializer
 from cachedeco.storage.access import access_to
+from cachedeco.storage.replies import UNDECODABLE
 from tests.backends.contract_of_values import VALUES
 from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import WAITS, client_of, redis_apart
@@ -129,7 +130,7 @@ def test_serializer_of_the_options_is_used(redis_server: Redis, serializer: Any)
         raw = raw_of(pair)
         return [await raw.aread(keys), await raw.aread_chunks([keys[:1], keys[1:]])]
 
-    assert [[b"sealed", None, None]] * 3 == [access_to(pair).read(keys), *asyncio.run(on_loop())]
+    assert [[b"sealed", UNDECODABLE, None]] * 3 == [access_to(pair).read(keys), *asyncio.run(on_loop())]
     assert b"sealed" == cache.get("bytes")
 
 
@@ -142,7 +143,7 @@ def test_signed_values_are_not_read_by_who_has_no_key(
     signing.key_prefix = ours.key_prefix
     ours.set("planted", {"a": 1})
 
-    assert (None, [None]) == (signing.get("planted"), access_to(signing).read([ours.make_key("planted")]))
+    assert (None, [UNDECODABLE]) == (signing.get("planted"), access_to(signing).read([ours.make_key("planted")]))
     assert "was not signed" in caplog.text
 
 

@@ -1,5 +1,6 @@
 """Each miss says why: a reason of a closed list, and which token is to blame."""
 
+import asyncio
 from collections.abc import Callable
 from hashlib import sha256
 from time import time
@@ -14,6 +15,7 @@ from cachedeco.loading.reasons import MEANINGS
 from cachedeco.runtime.events import BypassReason, MissReason
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Player
+from tests.support.backends import Kind
 from tests.support.clocks import replace_time
 from tests.support.faults import faulty
 from tests.support.releases import another_release
@@ -50,6 +52,12 @@ def page_of_the_day() -> str:
 def pages(ids: list[int]) -> dict[int, int]:
     """Return what depends on a namespace, for many ids."""
     return {each: price(each) for each in ids}
+
+
+@cached_query(timeout=300, name="shop.page_async", namespace="club:{club}")
+async def page_async(club: int) -> int:
+    """Return what depends on a namespace."""
+    return club
 
 
 def lose(key: str) -> Callable[[], object]:
@@ -114,6 +122,24 @@ def test_miss_says_what_has_ended_the_entry(reason: str) -> None:
     CAUSES[reason]()
 
     assert [reason] == reasons_of(lambda: page(7))
+
+
+@pytest.mark.parametrize("call", [page, lambda number: asyncio.run(page_async(number)), lambda number: pages([number])])
+@pytest.mark.parametrize("kind", ["locmem", "redis", "our redis", "memcached", "ours"])
+@pytest.mark.parametrize("planted", ["text", 7, ["list"]], ids=repr)
+def test_value_that_is_no_entry_is_not_absent(
+    planted: object, kind: Kind, call: Callable[[int], object], cache_config: CacheConfig, use_caches: UseCaches
+) -> None:
+    """Something lies under the key, in a form that the backend has for other values: who looks for it finds it."""
+    use_caches(default=cache_config(kind))
+    for key in (page.key_for(7), page_async.key_for(7), pages.keys_for([7])[7]):
+        stored().set(key, planted)
+    with listening((events := []).append):
+        call(7)
+        call(7)
+
+    looked = [event for event in events if event.kind in {"miss", "hit"} and event.function.startswith("shop.page")]
+    assert [("miss", "unreadable"), ("hit", "")] == [(event.kind, event.reason) for event in looked]
 
 
 def test_first_call_has_no_entry() -> None:
