@@ -44,6 +44,9 @@ UNSTORABLE_ERROR: Final = (
 UNSERIALIZABLE: Final = (
     "The value can't be stored, since a part of it can't be serialized, so that each call computes; return plain data"
 )
+NO_MEMORY: Final = (
+    "The value is not stored, since this process has no memory left for its entry, which is a copy; return less"
+)
 FAILED_QUERY: Final = (
     "The value is not stored, since the database refuses a query in it, such as that of a QuerySet, which is run where "
     "the value is stored"
@@ -103,6 +106,8 @@ def prepare(policy: CachePolicy, value: object, reraised: Reraised = ()) -> Prep
         pass_interrupt(failure, reraised)
         if problem:
             return Prepared(None, timeout, problem, error)
+        if isinstance(failure, MemoryError):
+            return Prepared(None, None, NO_MEMORY, failure)
         reason = FAILED_QUERY if isinstance(failure, DatabaseError) else UNSERIALIZABLE
         return Prepared(None, None, UNSTORABLE_ERROR if is_error else reason, failure)
 
@@ -178,7 +183,11 @@ def encode(
     if miss.prepared.problem or miss.prepared.serialized is None:
         miss.is_refused = True
         return
-    miss.data = encode_entry(policy.codec, miss.key, stamp, nested_tokens, entry)
+    try:
+        miss.data = encode_entry(policy.codec, miss.key, stamp, nested_tokens, entry)
+    except MemoryError as error:  # the caller gets its value, even if there is no room for a copy
+        miss.prepared, miss.is_refused = miss.prepared._replace(problem=NO_MEMORY, error=error), True
+        return
     nested_names.remember(policy.function, miss.key, nested_tokens)
 
 

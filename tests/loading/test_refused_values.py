@@ -35,7 +35,7 @@ from rest_framework.serializers import ModelSerializer
 from rest_framework.test import APIRequestFactory
 
 from cachedeco import MISSING, Event, bypass, cached_query, listening, mode
-from cachedeco.loading.writing import FAILED_QUERY, UNRESTORABLE, UNSERIALIZABLE, WITH_CSRF
+from cachedeco.loading.writing import FAILED_QUERY, NO_MEMORY, UNRESTORABLE, UNSERIALIZABLE, WITH_CSRF
 from cachedeco.runtime.validation import ModeName
 from tests.models import Club
 from tests.support.sides import Side, both
@@ -443,6 +443,40 @@ def test_rendered_csrf_token_is_returned_and_not_stored(wrap: Callable[[str], An
     problem = WITH_CSRF if told[0][1] == WITH_CSRF else UNSERIALIZABLE
     assert [("error", problem), ("unstored", problem)] == told
     assert serializer == "json" or problem == WITH_CSRF
+
+
+class Vast:
+    """What there is no memory to pickle."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Fail as Python does."""
+        raise MemoryError
+
+
+def no_memory(*_: object) -> bytes:
+    """Fail as the copy of a large value does."""
+    raise MemoryError
+
+
+@both
+@pytest.mark.parametrize("is_serialized", [False, True], ids=["serialized", "entry"])
+def test_value_that_there_is_no_memory_to_copy_is_returned(
+    side: Side, is_serialized: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry is a copy of the value: the caller gets the value all the same, and the log says once what to do."""
+    seen: list[Event] = []
+    if is_serialized:
+        monkeypatch.setattr("cachedeco.loading.writing.encode_entry", no_memory)
+
+    @side.cached(ignore=("is_serialized",))
+    def answer() -> object:
+        return [7] if is_serialized else [Vast()]
+
+    with listening(seen.append):
+        assert [1, 1] == [len(side.call(answer)), len(side.call(answer))]
+
+    told = [(event.kind, event.reason, type(event.error)) for event in seen if event.kind in NOT_STORED]
+    assert [("error", NO_MEMORY, MemoryError), ("unstored", NO_MEMORY, MemoryError)] == told
 
 
 def test_part_that_can_not_be_pickled_is_an_event_and_not_refused() -> None:
