@@ -56,6 +56,8 @@ class MemcachedCache(CommonMethods, BaseMemcachedCache):
         check_servers(self.client_servers)
         self._class = AsyncRing
         self._options = resolve_options(params.get("OPTIONS") or {})
+        #: Tells cachedeco that `delete()` raises, rather than returning False, if the server has not answered.
+        self.deletions_prove_absence = not self._options["ignore_exc"]
 
     def get_backend_timeout(self, timeout: BackendTimeout = DEFAULT_TIMEOUT) -> int:
         """Return the timeout as memcached takes it, limited to the year 2038."""

@@ -52,6 +52,8 @@ class RedisCache(CommonMethods, DjangoRedisCache):
         check_location(server)
         super().__init__(server if isinstance(server, str) else list(server), params)
         self._resolved = resolve_options(params.get("OPTIONS") or {})
+        #: Tells cachedeco that `delete()` raises, rather than returning False, if the server has not answered.
+        self.deletions_prove_absence = not self._resolved.ignore_exc
         # Now, and not at the first command: what is wrong with the settings should not look like a failing server.
         _ = self._cache
 

@@ -33,7 +33,7 @@ from cachedeco.storage.foreign_exceptions import is_foreign
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
 from cachedeco.storage.replies import UNDECODABLE
-from cachedeco.storage.writers import Acknowledged, WholeItem, delete
+from cachedeco.storage.writers import Acknowledged, WholeItem, delete, proves_absence
 
 T = TypeVar("T")
 
@@ -282,9 +282,10 @@ class Store:
         return connection(self.alias).writer.set_each(whole_items(items))
 
     def delete_unguarded(self, key: str) -> bool:
-        """Delete a key, ignoring the breaker; True proves that it was there and is gone."""
+        """Delete a key, ignoring the breaker; True proves that it is gone."""
+        cache = connection(self.alias).cache
         try:
-            return delete(connection(self.alias).cache, key)
+            return delete(cache, key) or proves_absence(cache)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
             self.emit_failure("Removing failed", key, error)

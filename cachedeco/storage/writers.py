@@ -11,6 +11,8 @@ from typing import Any, Final, Protocol
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import DatabaseCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.redis import RedisCache
 
 from cachedeco.storage.direct_access import LocalMemory, pickle_bytes
 from cachedeco.storage.readers import closing_if_interrupted
@@ -61,6 +63,16 @@ def delete(cache: BaseCache, key: str) -> bool:
     """Delete a key; True proves that it was there and is gone."""
     with closing_if_interrupted(cache):
         return cache.delete(key) is True
+
+
+def proves_absence(cache: BaseCache) -> bool:
+    """
+    Tell whether a deletion that finds nothing proves that the key is absent.
+
+    The answer of a server does; pymemcache's HashClient says the same of one that is unreachable. Our own backends know
+    by their options.
+    """
+    return type(cache) in {LocMemCache, RedisCache} or getattr(cache, "deletions_prove_absence", False) is True
 
 
 class GeneralWriter:

@@ -12,17 +12,22 @@ from cachedeco import MISSING, cached_query
 from cachedeco.invalidation import retry_queue
 from cachedeco.storage import breaker
 from cachedeco.storage.store import Item, Store
-from cachedeco.storage.writers import Acknowledged
+from cachedeco.storage.writers import Acknowledged, proves_absence
 from cachedeco.testing import capture_events
 from tests.conftest import CacheConfig, UseCaches
 from tests.storage.failing.calls import HIT, PROBE, double, lose
 from tests.storage.failing.clocks import Clock, queue
 from tests.support.backends import Command, Commands, Kind
-from tests.support.faults import FaultyCache
+from tests.support.faults import FaultyCache, faulty
 from tests.support.servers import Redis
-from tests.support.stored import bare_each
+from tests.support.stored import bare_each, stored
 
 TAKES_CHANGES = ["set_many"]  # whether it takes others
+# Django's own, and no subclass, which may hide what is raised.
+BARE: dict[str, dict[str, Any]] = {
+    "redis": {"BACKEND": "django.core.cache.backends.redis.RedisCache"},
+    "locmem": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -153,6 +158,43 @@ def test_server_that_refuses_every_change_is_owed_what_it_refuses(  # noqa: PLR0
     kinds = [event.kind for event in events]
     assert ({2}, 1, 0) == (found, kinds.count("invalidation_delayed"), kinds.count("invalidation_lost"))
     assert ([], {}) == (queue(), breaker.breakers)
+
+
+@pytest.mark.parametrize("kind", ["redis", "our redis"])
+def test_token_that_is_absent_from_a_full_server_needs_no_room(
+    kind: Kind, clock: Clock, private_redis: Redis, cache_config: CacheConfig, use_caches: UseCaches
+) -> None:
+    """A server without memory answers that there is none to delete: nothing depends on it, and nothing is lost."""
+    use_caches(default=cache_config(kind, server=private_redis, **BARE.get(kind, {})))
+    double(5)
+    with RedisClient.from_url(private_redis.location) as client, capture_events() as events:
+        client.config_set("maxmemory", 1)
+        double.invalidate(4)
+        clock.advance(1)
+        double(5)
+
+    kinds = [event.kind for event in events]
+    assert ["invalidation_delayed", "invalidated", "breaker_closed", "hit"] == [
+        each for each in kinds if each not in {"error", "breaker_opened"}
+    ]
+
+
+def test_client_that_hides_what_fails_takes_changes() -> None:
+    """It says of a key that it is not stored, and no word of the server: no proof that all are refused."""
+    with faulty("set_many", unreachable=True):
+        assert Store("default").takes_changes()
+
+
+@pytest.mark.parametrize("kind", ["memcached", "ours", "redis", "our redis", "locmem"])
+@pytest.mark.parametrize("ignores", [False, True])
+def test_deletion_proves_absence_where_a_lost_one_raises(
+    kind: Kind, ignores: bool, cache_config: CacheConfig, use_caches: UseCaches
+) -> None:
+    """Not of a client that hides a server which is unreachable: HashClient, and our own with that option."""
+    ours = kind in {"ours", "our redis"}
+    use_caches(default=cache_config(kind, OPTIONS={"ignore_exc": ignores} if ours else {}, **BARE.get(kind, {})))
+
+    assert proves_absence(stored()) is (kind in {"redis", "locmem"} or (ours and not ignores))
 
 
 def test_token_that_is_refused_waits_for_the_next_pause(
