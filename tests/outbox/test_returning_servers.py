@@ -29,7 +29,7 @@ class SavingRedis(Redis):
     def __init__(self, directory: Path) -> None:
         """Save into a directory."""
         super().__init__()
-        self._directory = directory
+        self._dumps = directory
 
     def save(self) -> None:
         """Save what there is now."""
@@ -37,7 +37,7 @@ class SavingRedis(Redis):
             client.save()
 
     def _arguments(self, port: int) -> list[str]:
-        return [*super()._arguments(port), "--dir", str(self._directory)]
+        return [*super()._arguments(port), "--dir", str(self._dumps)]
 
 
 @pytest.fixture
