@@ -75,8 +75,7 @@ def _look_at_owner(spec: FunctionSpec, label: str, row: Model) -> None:
     while base._meta.parents:
         base = next(iter(base._meta.parents))
     models = spec.kinds_in_keys[f"the owner of {label}"]
-    if len(models) < MOST_KINDS:
-        models.add(base._meta.label)
+    models.add(base._meta.label)
     if len(models) > 1:
         *others, last = sorted(models)
         spec.resolve().policy.advice.give(
