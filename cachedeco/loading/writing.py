@@ -64,6 +64,7 @@ TOO_LARGE: Final = (
     "its option -I says otherwise, and Redis 512 MB. Return less, or compress: by serializer=, or in the OPTIONS of "
     "the cache"
 )
+NOT_ACKNOWLEDGED: Final = "the cache has not acknowledged its entry: it has failed, or refuses it"
 UNSEEN_COMMIT: Final = "it may contain what a transaction that is managed by hand has written"
 
 OnFailure = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
@@ -305,6 +306,9 @@ def _note_written(batch: WriteBatch, written: Acknowledged) -> list[str]:
             failed_keys.append(key)
     if written.error is not None and failed_keys:
         _emit_too_large(policy, *max((len(data[key]), key) for key in failed_keys), written.error)
+    else:
+        for key in failed_keys:  # the error itself is an event already
+            policy.emit_unstored(key, NOT_ACKNOWLEDGED)
     for (key, _, _), is_written in zip(marks, written[len(data) :], strict=True):
         if not is_written:  # by a full cache: without it, callers would wait for a leader that has ended
             policy.store.delete(key)

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from cachedeco import MISSING, Event, Namespace, listening
-from cachedeco.loading.writing import FAILED_ON
+from cachedeco import MISSING, Event, Namespace, cached_query_many, listening
+from cachedeco.loading.writing import FAILED_ON, NOT_ACKNOWLEDGED
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
+from tests.support.stored import stored
 
 pytestmark = pytest.mark.usefixtures("faulty_backend")
 
@@ -346,3 +347,28 @@ def test_storing_verb_whose_write_fails_leaves_nothing_old(side: Side, verb: str
         side.call(answer.call().set, 2) if verb == "set" else side.call(answer.refresh)
 
     assert MISSING is side.call(answer.peek)
+
+
+@both
+@pytest.mark.parametrize("fault", [*RAISED.values(), *DEAD.values()])
+def test_entry_that_is_not_acknowledged_is_an_unstored_value(side: Side, fault: dict[str, Any]) -> None:
+    """The events and `explain()` say so of each value, beside the error of the command, if there was one."""
+
+    @side.cached()
+    def double(number: int) -> int:
+        return 2 * number
+
+    @cached_query_many(over="ids")
+    def doubles(ids: list[int]) -> dict[int, int]:
+        return {each: 2 * each for each in ids}
+
+    side.call(double, 4)
+    doubles([1, 2])
+    for key in (double.key_for(4), *doubles.keys_for([1, 2]).values()):  # and not their tokens
+        stored().delete(key)
+    with faulty("set_many", **fault), listening((events := []).append):
+        found = side.call(double, 4), doubles([1, 2])
+
+    assert (8, {1: 2, 2: 4}) == found
+    assert [NOT_ACKNOWLEDGED] * 3 == [event.reason for event in events if event.kind == "unstored"]
+    assert NOT_ACKNOWLEDGED in str(side.call(double.explain, 4))
