@@ -135,10 +135,6 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
             vars(self)["_bulk_arguments"] = found
         return self._bulk_arguments
 
-    def _entry_keys(self) -> list[str]:
-        call = self._bulk_arguments
-        return [keys[0] for keys in self._spec.resolve_calls(call.for_each(call.ids))[1]]
-
     def _explanations(self) -> dict[Any, Explanation]:
         call = self._bulk_arguments
         calls: dict[Any, Arguments] = dict(zip(call.ids, call.for_each(call.ids), strict=True))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 
@@ -11,7 +11,6 @@ from cachedeco.functions.admission import BypassError, admit_many, admit_many_on
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments, BulkSignature
 from cachedeco.functions.invalidation_advice import look_at_computed
-from cachedeco.functions.repeating import RepeatMany
 from cachedeco.functions.work import Work, flow_of, present_values, without_absent
 from cachedeco.loading.effects import Err, Flow, Ok
 from cachedeco.loading.found import Found
@@ -101,9 +100,14 @@ class BulkServing(CachedFunction[P, U], Generic[P, K, V, U]):
             admitted.policy,
             misses_of(missing, admitted.bypassed),
             takes_ids=True,
-            reinvocation=RepeatMany(self, call),
+            call_of=partial(self._call_again, call),
             arguments=self._spec.arguments_of(call.args, call.kwargs, call.for_each(call.ids)),
         )
+
+    def _call_again(self, call: BulkArguments, ids: list[Any]) -> Any:
+        """Return the call for some of its ids as an object, for another thread or a task to repeat it."""
+        args, kwargs = call.with_ids(ids)
+        return cast("Any", self).call(*args[len(self._bound_args) :], **kwargs)
 
     def _serve_later(self, call: BulkArguments, admitted: AdmittedCall, look_up: Callable[[], Sequence[Found]]) -> Work:
         """Return the work that ends a look-up in the thread in which a flow runs, and serves what it finds."""

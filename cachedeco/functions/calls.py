@@ -150,9 +150,13 @@ class BaseCall(Generic[U, R_co]):
         self._function._check_order(self._args)
         return self._function._bound_args + self._args
 
+    def _resolve_keys(self) -> list[list[str]]:
+        """Return the keys of the call's entries, each with those of its tokens, as they are in this thread."""
+        return self._spec.resolve_calls(self._calls())[1]
+
     def _entry_keys(self) -> list[str]:
         """Return the keys of the call's entries."""
-        return [self._spec.resolve_call(self._arguments(), self._kwargs)[1][0]]
+        return [keys[0] for keys in self._resolve_keys()]
 
     def _calls(self) -> Iterable[tuple[Args, Kwargs]]:
         """Return the arguments of each entry's key."""

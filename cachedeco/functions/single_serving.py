@@ -8,7 +8,6 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 from cachedeco.functions.admission import BypassError, admit
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.invalidation_advice import look_at_computed
-from cachedeco.functions.repeating import Repeat
 from cachedeco.functions.work import Work, flow_of, only_value
 from cachedeco.loading.found import Found, record_found
 from cachedeco.loading.load import Load, Miss
@@ -78,7 +77,12 @@ class SingleServing(CachedFunction[P, U], Generic[P, V, U]):
     def _load(self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs) -> Load:
         look_at_computed(self._spec, lambda: [(self._bound_args + args, kwargs)])
         arguments = self._spec.arguments_of(self._bound_args + args, kwargs)
-        return Load(policy, [Miss(None, found)], reinvocation=Repeat(self, args, kwargs), arguments=arguments)
+        call_of = partial(self._call_again, args, kwargs)
+        return Load(policy, [Miss(None, found)], call_of=call_of, arguments=arguments)
+
+    def _call_again(self, args: Args, kwargs: Kwargs, _ids: list[Any]) -> Any:
+        """Return the call as an object, for another thread or a task to repeat it."""
+        return cast("Any", self).call(*args, **kwargs)
 
     def _computation(self, args: Args, kwargs: Kwargs) -> Callable[[], U]:
         """Return a callable that calls the plain function."""

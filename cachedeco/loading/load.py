@@ -1,9 +1,9 @@
 """`Load`: calls of one function that have no fresh entry, and that one call of the function computes."""
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from math import inf
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from cachedeco.loading.found import Found
 from cachedeco.loading.policy import CachePolicy
@@ -97,25 +97,13 @@ def misses_of(calls: Mapping[Any, Found], unstamped: Collection[Hashable] = ()) 
     return [Miss(each, found, is_unstamped=each in unstamped) for each, found in calls.items()]
 
 
-class Reinvocation(Protocol):
-    """A way to repeat a call in another thread or process, to refresh its entries."""
-
-    def resolve_keys(self, ids: Sequence[Any], /) -> list[list[str]]:
-        """Return the keys of the entries of these ids, and of their tokens, as they are in this thread."""
-        ...
-
-    def enqueue(self, ids: Sequence[Any], /) -> None:
-        """Enqueue a task that refreshes the entries of these ids."""
-        ...
-
-
 class Load(NamedTuple):
     """Calls of one function that have no fresh entry, and that one call of the function computes."""
 
     policy: CachePolicy
     misses: Sequence[Miss]  #: in the caller's order; one if the function takes no ids
     takes_ids: bool = False
-    reinvocation: Reinvocation | None = None
+    call_of: Callable[[list[Any]], Any] | None = None  #: makes the `Call` of some ids, to repeat it elsewhere
     arguments: Sequence[object] = ()  #: of the call, in any nesting: rows among them were read before
 
     @property

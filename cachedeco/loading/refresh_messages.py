@@ -28,7 +28,7 @@ class PickleSerializer:
 
 def refresh_from(message: str) -> None:
     """
-    Refresh the entries that a message of `refreshing.enqueue()` names.
+    Refresh the entries that a message of `refreshing` names.
 
     Raises:
         RuntimeError: The call has other keys here.

@@ -11,7 +11,6 @@ the last computation. Without a lease e^(1/beta) callers would refresh on averag
 """
 
 from asyncio import CancelledError
-from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from math import log
@@ -142,9 +141,10 @@ def _begun() -> None:
 
 def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
     """Return an error, with a remedy, if a key differs in this thread, as where `vary` reads a thread-local tenant."""
-    keys = [list(found.keys) for found in load.found]
+    keys = [found.keys for found in load.found]
     try:
-        keys_here = load.reinvocation.resolve_keys(load.ids) if load.reinvocation else keys
+        call: Any = cast("Any", load.call_of)(load.ids)  # what may be stale has one
+        keys_here = call._resolve_keys()  # noqa: SLF001 -- a call of ours
     except Exception as error:  # noqa: BLE001 -- the user's `vary` may raise anything in another thread
         pass_interrupt(error)
         return error
@@ -156,15 +156,12 @@ def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
 
 def _enqueue_task(load: Load) -> bool:
     try:
-        cast("Any", load.reinvocation).enqueue(load.ids)  # a stale entry has one
+        call: Any = cast("Any", load.call_of)(load.ids)
+        named = call, call._entry_keys()  # noqa: SLF001 -- a call of ours
+        tasks = import_module("cachedeco.loading.refresh_task")  # needs Django 6, as the setting's own check says
+        tasks.refresh.enqueue(signing.dumps(named, salt=SALT, serializer=PickleSerializer, compress=True))
     except Exception as error:  # noqa: BLE001 -- arguments that can't be pickled, or any failure of the queue
         pass_interrupt(error)
         load.policy.emit("error", load.misses[0].key, reason="The refresh can't be enqueued", error=error)
         return False
     return True
-
-
-def enqueue(call: object, keys: Sequence[str]) -> None:
-    """Enqueue a task that refreshes the entries of a call, whose keys are as they are in this thread."""
-    tasks = import_module("cachedeco.loading.refresh_task")  # needs Django 6, as the setting's own check says
-    tasks.refresh.enqueue(signing.dumps((call, list(keys)), salt=SALT, serializer=PickleSerializer, compress=True))

@@ -1,20 +1,15 @@
-"""A call over many ids that is repeated for some of them, in a task."""
+"""A call over many ids that is repeated for some of them, in another thread or a task."""
 
 from typing import Any
 
-import pytest
-
-from cachedeco.functions import repeating
 from tests.loading.bulk.tables import Table
 
 
-def test_task_is_told_of_the_ids_alone_that_it_refreshes(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message has a call of these ids, and their keys."""
+def test_call_is_repeated_for_the_ids_alone_that_are_refreshed(table: Table) -> None:
+    """What a load gives to a thread or a task is a call of some of its ids, and has their keys."""
     many: Any = table.cached()
-    told: list[Any] = []
-    monkeypatch.setattr(repeating, "enqueue", lambda call, keys: told.append((call, keys)))
-    repeat = repeating.RepeatMany(many, many._bulk.find_ids(([1, 2, 3],), {}))
 
-    repeat.enqueue([3, 1])
+    again = many._call_again(many._bulk.find_ids(([1, 2, 3],), {}), [3, 1])
 
-    assert [(many.call([3, 1]), list(many.keys_for([3, 1]).values()))] == told
+    assert many.call([3, 1]) == again
+    assert list(many.keys_for([3, 1]).values()) == again._entry_keys()
