@@ -68,6 +68,13 @@ class BulkFunction(BulkServing[P, K, V, U], Generic[P, K, V, U]):
         """Return the whole keys of the entries, by id, as the server gets them."""
         return self._verb(args, kwargs).keys()
 
+    @alters_data
+    async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
+        """Compute now for all these ids, store, and return the values. Otherwise as `CachedQuery.refresh()`."""
+        self._check_bound(args, kwargs)
+        values: dict[K, V] = await cast("Any", self).call(*args, **kwargs).arefresh()
+        return values
+
     ainvalidate = from_async(invalidate)
     apeek = from_async(peek)
     aexplain = from_async(explain)
@@ -109,12 +116,6 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
         self._check_bound(args, kwargs)
         return self.call(*args, **kwargs).refresh()
 
-    @alters_data
-    async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
-        """Do as `refresh()`, from async code."""
-        self._check_bound(args, kwargs)
-        return await self.call(*args, **kwargs).arefresh()
-
     if TYPE_CHECKING:
 
         @overload  # a classmethod
@@ -148,12 +149,6 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncCallMany[K, V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(values)`."""
         return AsyncCallMany(self, args, kwargs)
-
-    @alters_data
-    async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
-        """Compute now for all these ids, store, and return the values, even if some are stored."""
-        self._check_bound(args, kwargs)
-        return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
 

@@ -1,7 +1,7 @@
 """`CachedQuery` and `AsyncCachedQuery`: what a cached function is called with, and its verbs."""
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 
@@ -68,6 +68,13 @@ class SingleFunction(SingleServing[P, V, U], Generic[P, V, U]):
         """Return the whole key of this call's entry, as the server gets it."""
         return self._verb(args, kwargs).key()
 
+    @alters_data
+    async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
+        """Compute now, store, and return the value, even if one is stored. Otherwise as `CachedQuery.refresh()`."""
+        self._check_bound(args, kwargs)
+        value: V = await cast("Any", self).call(*args, **kwargs).arefresh()
+        return value
+
     ainvalidate = from_async(invalidate)
     apeek = from_async(peek)
     aexplain = from_async(explain)
@@ -103,12 +110,6 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
         """
         self._check_bound(args, kwargs)
         return self.call(*args, **kwargs).refresh()
-
-    @alters_data
-    async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
-        """Do as `refresh()`, from async code."""
-        self._check_bound(args, kwargs)
-        return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
         # Each self is a Callable, since mypy finds no S in a CachedQuery[Concatenate[S, Q], V].
@@ -155,12 +156,6 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], WithoutRefr
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncCall[V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""
         return AsyncCall(self, args, kwargs)
-
-    @alters_data
-    async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
-        """Compute now, store, and return the value, even if one is stored. Otherwise as `CachedQuery.refresh()`."""
-        self._check_bound(args, kwargs)
-        return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
 
