@@ -1,7 +1,7 @@
 """System checks of the caches and databases that cached functions use: missing timeouts, lost errors, stale reads."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from django.core.cache import caches
@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from cachedeco.checks.registering import Messages, check
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -103,7 +104,7 @@ def names_of(cls: type) -> list[str]:
     return [f"{each.__module__}.{each.__qualname__}" for each in cls.__mro__]
 
 
-def check_opening(cache: Cache) -> Iterator[CheckMessage]:
+def check_opening(cache: Cache) -> Messages:
     """Refuse a cache that can't be opened: its backend, its client's package or its options are missing or wrong."""
     try:
         # The client of Django's backends for memcached and Redis is made at its first use; it connects later.
@@ -117,7 +118,7 @@ def check_opening(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def check_timeouts(cache: Cache) -> Iterator[CheckMessage]:
+def check_timeouts(cache: Cache) -> Messages:
     """Warn of a client that waits for ever."""
     is_ours = cache.is_one_of(*OUR_TIMEOUTS)
     for backend, names in (OUR_TIMEOUTS if is_ours else TIMEOUTS).items():
@@ -135,7 +136,7 @@ def check_timeouts(cache: Cache) -> Iterator[CheckMessage]:
             )
 
 
-def check_swallowed_errors(cache: Cache) -> Iterator[CheckMessage]:
+def check_swallowed_errors(cache: Cache) -> Messages:
     """Warn of a client that hides lost writes."""
     hiding = (
         *((each, "ignore_exc") for each in (OURS, OUR_REDIS, PYMEMCACHE)),
@@ -151,7 +152,7 @@ def check_swallowed_errors(cache: Cache) -> Iterator[CheckMessage]:
             )
 
 
-def check_several_memcached(cache: Cache) -> Iterator[CheckMessage]:
+def check_several_memcached(cache: Cache) -> Messages:
     """Warn of a client that moves keys to other servers without an error."""
     if cache.is_one_of(PYMEMCACHE) and len(cache.servers) > 1:
         yield Warning(
@@ -162,7 +163,7 @@ def check_several_memcached(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def check_repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
+def check_repeated_writes(cache: Cache) -> Messages:
     """Warn of a client that may send one token twice."""
     given = [name for name in RETRIES if _retries(cache.option(name))]
     if cache.is_one_of(REDIS, *CLIENTS) and not cache.is_one_of(OUR_REDIS) and given:
@@ -174,7 +175,7 @@ def check_repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def check_replicas(cache: Cache) -> Iterator[CheckMessage]:
+def check_replicas(cache: Cache) -> Messages:
     """Refuse replicas: a token read from one may be older than the invalidation."""
     # On our own backend cached functions read from the primary, and only `cache.get()` from replicas.
     is_ours = cache.is_one_of(OUR_REDIS) and cache.offers_raw_client
@@ -208,7 +209,7 @@ def _reason_for_replicas(cache: Cache) -> str:
     return ""
 
 
-def check_own_memory(cache: Cache) -> Iterator[CheckMessage]:
+def check_own_memory(cache: Cache) -> Messages:
     """Warn, before a deployment, of a cache in the process's own memory, or of one that keeps nothing."""
     if cache.is_one_of(DUMMY):
         yield Warning(
@@ -224,7 +225,7 @@ def check_own_memory(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def check_few_entries(cache: Cache) -> Iterator[CheckMessage]:
+def check_few_entries(cache: Cache) -> Messages:
     """Warn, before a deployment, of a cache that evicts entries early."""
     if cache.is_one_of(LOCMEM, DATABASE, FILE) and cache.max_entries < FEW_ENTRIES:
         yield Warning(
@@ -234,7 +235,7 @@ def check_few_entries(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def check_unpickling(cache: Cache) -> Iterator[CheckMessage]:
+def check_unpickling(cache: Cache) -> Messages:
     """Warn of a backend that unpickles values before their signature is checked."""
     if not conf.settings().SIGNING_KEYS or cache.is_one_of(LOCMEM, DUMMY):
         return
@@ -251,7 +252,7 @@ def check_unpickling(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-Check = Callable[[Cache], Iterator[CheckMessage]]
+Check = Callable[[Cache], Messages]
 ALWAYS: Final[Sequence[Check]] = (
     check_opening,
     check_replicas,
@@ -264,30 +265,30 @@ ALWAYS: Final[Sequence[Check]] = (
 BEFORE_DEPLOYMENT: Final[Sequence[Check]] = (check_own_memory, check_few_entries)
 
 
-@register("cachedeco")
-def check_caches(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_caches(**_: Any) -> Messages:
     """Check the backends and options of the caches of cached functions."""
-    return [message for cache in _caches() for check in ALWAYS for message in check(cache)]
+    for cache in _caches():
+        for examine in ALWAYS:
+            yield from examine(cache)
 
 
 @register("cachedeco", deploy=True)
 def check_deployment(**_: Any) -> Sequence[CheckMessage]:
     """Check, with `--deploy`, for caches that suit a development machine, but not several processes."""
-    return [message for cache in _caches() for check in BEFORE_DEPLOYMENT for message in check(cache)]
+    return [message for cache in _caches() for examine in BEFORE_DEPLOYMENT for message in examine(cache)]
 
 
-@register("cachedeco")
-def check_databases(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_databases(**_: Any) -> Messages:
     """Check for databases whose transactions let nothing be stored, or end behind Django's back."""
     # Not only those that functions name: the transactions of a thread count on all databases.
-    aliases = sorted(connections) if decorated_functions() else []
-    return [
-        *(message for alias in aliases for message in _check_autocommit(alias)),
-        *(message for alias in aliases for message in _check_atomic_requests(alias)),
-    ]
+    for alias in sorted(connections) if decorated_functions() else ():
+        yield from _check_autocommit(alias)
+        yield from _check_atomic_requests(alias)
 
 
-def _check_autocommit(alias: str) -> Iterator[CheckMessage]:
+def _check_autocommit(alias: str) -> Messages:
     """Check for AUTOCOMMIT set to False: Django calls no commit hooks, and has no other way to tell of a commit."""
     if not connections.settings[alias]["AUTOCOMMIT"]:
         yield Warning(
@@ -299,7 +300,7 @@ def _check_autocommit(alias: str) -> Iterator[CheckMessage]:
         )
 
 
-def _check_atomic_requests(alias: str) -> Iterator[CheckMessage]:
+def _check_atomic_requests(alias: str) -> Messages:
     """Check for a database on which each view is a transaction that can store nothing."""
     if connections.settings[alias].get("ATOMIC_REQUESTS") and _keeps_snapshots(alias):
         yield Warning(

@@ -1,16 +1,16 @@
 """System checks of the cached functions: their caches, databases and dependencies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
-from django.core.exceptions import ImproperlyConfigured
+from django.core.checks import Error, Warning  # noqa: A004 -- Django's name for it
 from django.db import connections
 from django.db.models import Model
 
+from cachedeco.checks.registering import Messages, check
 from cachedeco.functions.base import find_view_of, is_under_classmethod
 from cachedeco.functions.discovery import decorated_functions, import_views
 from cachedeco.functions.resolving import find_cache_fault, find_database_fault
@@ -27,118 +27,92 @@ LOCALE_MIDDLEWARE: Final = "django.middleware.locale.LocaleMiddleware"
 MOST_NAMES: Final = 3  # that one message shows
 
 
-@register("cachedeco")
-def check_functions(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_functions(**_: Any) -> Messages:
     """Check that every decorated function uses an existing database, and a cache that invalidations reach."""
-    try:
-        settings_in_force = conf.settings()
-    except ImproperlyConfigured:
-        return []  # reported by E001
-    messages: list[CheckMessage] = []
     for spec in decorated_functions():
         cache, using = spec.options["cache"], spec.options["using"]
-        if cache is not None and (fault := find_cache_fault(spec.name, cache, settings_in_force)):
-            messages.append(Error(fault.problem, hint=fault.remedy, id="cachedeco.E004"))
+        if cache is not None and (fault := find_cache_fault(spec.name, cache, conf.settings())):
+            yield Error(fault.problem, hint=fault.remedy, id="cachedeco.E004")
         if fault := find_database_fault(spec.name, using):
-            messages.append(Error(fault.problem, hint=fault.remedy, id="cachedeco.E005"))
-    return messages
+            yield Error(fault.problem, hint=fault.remedy, id="cachedeco.E005")
 
 
-@register("cachedeco")
-def check_urls(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_urls(**_: Any) -> Messages:
     """Check that the functions of views can be checked."""
     error = import_views()
-    if error is None:
-        return []
-    msg = f"The URLconf can't be imported, so functions of views are not checked: {shorten_error(error)}"
-    return [Warning(msg, hint="Repair the module that raises this, and run the check again.", id="cachedeco.W014")]
+    if error is not None:
+        msg = f"The URLconf can't be imported, so functions of views are not checked: {shorten_error(error)}"
+        yield Warning(msg, hint="Repair the module that raises this, and run the check again.", id="cachedeco.W014")
 
 
-@register("cachedeco")
-def check_order(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_order(**_: Any) -> Messages:
     """Check that no classmethod is above a cached function, if the class can be found by its name."""
-    return [
-        Error(
+    for spec in filter(is_under_classmethod, decorated_functions()):
+        yield Error(
             f"{spec.name}() is under @classmethod, so its verbs do not get the class.",
             hint="Swap the two decorators: put ours above @classmethod.",
             id="cachedeco.E009",
         )
-        for spec in decorated_functions()
-        if is_under_classmethod(spec)
-    ]
 
 
-@register("cachedeco")
-def check_views(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_views(**_: Any) -> Messages:
     """Check that no cached method ignores the view that it is called on, if the class can be found by its name."""
-    return [
-        Error(
-            f"{spec.name}() ignores {spec.ignored_instance!r}, which is a view: {view.__qualname__}. Two views, and "
-            "two visitors, would share an entry.",
-            hint="Cache a function outside the class, which takes what it needs.",
-            id="cachedeco.E011",
-        )
-        for spec in decorated_functions()
-        if (view := find_view_of(spec)) is not None
-    ]
+    for spec in decorated_functions():
+        if (view := find_view_of(spec)) is not None:
+            yield Error(
+                f"{spec.name}() ignores {spec.ignored_instance!r}, which is a view: {view.__qualname__}. Two views, "
+                "and two visitors, would share an entry.",
+                hint="Cache a function outside the class, which takes what it needs.",
+                id="cachedeco.E011",
+            )
 
 
-@register("cachedeco")
-def check_languages(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_languages(**_: Any) -> Messages:
     """Check that a site with several languages says where a value depends on the language."""
-    try:
-        varies_always = bool(conf.settings().VARY)
-    except ImproperlyConfigured:
-        return []  # reported by E001
-    if varies_always or not settings.USE_I18N or LOCALE_MIDDLEWARE not in settings.MIDDLEWARE:
-        return []
+    has_several = settings.USE_I18N and len(settings.LANGUAGES) > 1 and LOCALE_MIDDLEWARE in settings.MIDDLEWARE
+    if conf.settings().VARY or not has_several:
+        return
     names = [f"{spec.name}()" for spec in decorated_functions() if not spec.options["vary"]]
-    if not names or len(settings.LANGUAGES) < 2:  # noqa: PLR2004 -- one language is the same for all
-        return []
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return [
-        Warning(
+    if names:
+        yield Warning(
             "Visitors have languages of their own (LocaleMiddleware), and functions do not vary by the language: "
             f"{', '.join(names[:MOST_NAMES])}{more}.",
             hint="If one returns translated text, give it vary=django.utils.translation.get_language, or all: "
             "CACHEDECO = {'VARY': ['django.utils.translation.get_language']}. If none does, silence this check.",
             id="cachedeco.W013",
         )
-    ]
 
 
-@register("cachedeco")
-def check_dependencies(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_dependencies(**_: Any) -> Messages:
     """Check that the models of `depends_on` exist."""
-    messages: list[CheckMessage] = []
     for spec in decorated_functions():
         for dependency in spec.dependencies:
             try:
                 dependency.resolve()
             except TypeError as error:
                 hint = "Name a model as 'app_label.Model', and a field by its name or its column."
-                messages.append(Error(str(error), hint=hint, id="cachedeco.E008"))
-    return messages
+                yield Error(str(error), hint=hint, id="cachedeco.E008")
 
 
-@register("cachedeco")
-def check_ignored_tables(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_ignored_tables(**_: Any) -> Messages:
     """Check that no function depends on a model whose writes invalidate nothing, by the setting `IGNORED_TABLES`."""
-    try:
-        ignored = tables().ignored
-    except ImproperlyConfigured:
-        return []  # reported by E001
-    return [
-        Warning(
-            f"{spec.name}() depends on {model._meta.label}, whose table IGNORED_TABLES names, so that none of its "
-            "values is stored: no write would end them.",
-            hint="Leave the model out of depends_on=, or its table out of CACHEDECO['IGNORED_TABLES'].",
-            id="cachedeco.W019",
-        )
-        for spec in decorated_functions()
-        for model in dict.fromkeys(_models_of(spec))
-        if table_of(model) in ignored
-    ]
+    for spec in decorated_functions():
+        for model in dict.fromkeys(_models_of(spec)):
+            if table_of(model) in tables().ignored:
+                yield Warning(
+                    f"{spec.name}() depends on {model._meta.label}, whose table IGNORED_TABLES names, so that none of "
+                    "its values is stored: no write would end them.",
+                    hint="Leave the model out of depends_on=, or its table out of CACHEDECO['IGNORED_TABLES'].",
+                    id="cachedeco.W019",
+                )
 
 
 def _models_of(spec: FunctionSpec) -> Iterator[type[Model]]:
@@ -147,14 +121,15 @@ def _models_of(spec: FunctionSpec) -> Iterator[type[Model]]:
             yield dependency.resolve()[0]
 
 
-@register("cachedeco")
-def check_parts(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_parts(**_: Any) -> Messages:
     """Check that every process which writes knows the fields by which functions depend on rows."""
-    specs = decorated_functions()
-    return [message for spec in specs for each in spec.dependencies for message in _check_part(spec, each)]
+    for spec in decorated_functions():
+        for each in spec.dependencies:
+            yield from _check_part(spec, each)
 
 
-def _check_part(spec: FunctionSpec, dependency: Dependency) -> Iterator[CheckMessage]:
+def _check_part(spec: FunctionSpec, dependency: Dependency) -> Messages:
     """Warn of a dependency on rows that is one on the whole model."""
     try:
         model, field = dependency.resolve()
@@ -182,15 +157,14 @@ def _hint_for(module: str) -> str:
     return f"Import {module} in the ready() of an app: each process then imports it."
 
 
-@register("cachedeco")
-def check_connections(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_connections(**_: Any) -> Messages:
     """Check that what the open connections of this thread write is seen."""
-    return [
-        Warning(
-            f"Statements of the connection {connection.alias!r} are not seen, so its writes invalidate nothing.",
-            hint="Leave connection.execute_wrappers alone: use connection.execute_wrapper(), which takes back its own.",
-            id="cachedeco.W001",
-        )
-        for connection in connections.all(initialized_only=True)
-        if connection.connection is not None and not is_watched(connection)
-    ]
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not is_watched(connection):
+            yield Warning(
+                f"Statements of the connection {connection.alias!r} are not seen, so its writes invalidate nothing.",
+                hint="Leave connection.execute_wrappers alone: use connection.execute_wrapper(), which takes back its "
+                "own.",
+                id="cachedeco.W001",
+            )

@@ -2,15 +2,16 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from difflib import SequenceMatcher
 from typing import Any, Final
 
 from django.conf import ENVIRONMENT_VARIABLE
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Warning, register  # noqa: A004 -- Django's name for it
+from django.core.checks import Warning  # noqa: A004 -- Django's name for it
 
+from cachedeco.checks.registering import Messages, check
 from cachedeco.runtime.conf import Settings
 
 OURS: Final = "CACHEDECO"
@@ -19,18 +20,16 @@ NAMES: Final = frozenset(field.name for field in fields(Settings))
 NEAR: Final = 0.75
 
 
-@register("cachedeco")
-def check_names(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_names(**_: Any) -> Messages:
     """Check for settings that are nearly ours: `CACHE_DECO`, `CacheDeco`, `CACHEDECO_MODE`."""
-    return [
-        Warning(
-            f"The settings have {name}, which nothing reads.",
-            hint=f"Write {right}; or rename it, if it is another app's.",
-            id="cachedeco.W015",
-        )
-        for name, value in sorted(_settings().items())
-        for right in _right_forms(name, value)
-    ]
+    for name, value in sorted(_settings().items()):
+        for right in _right_forms(name, value):
+            yield Warning(
+                f"The settings have {name}, which nothing reads.",
+                hint=f"Write {right}; or rename it, if it is another app's.",
+                id="cachedeco.W015",
+            )
 
 
 def _settings() -> dict[str, Any]:

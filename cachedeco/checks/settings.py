@@ -1,6 +1,6 @@
 """System checks of the settings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import module_has_submodule
 
+from cachedeco.checks.registering import Messages, check
 from cachedeco.invalidation.tables import tables
 from cachedeco.keys.dependencies import AUTO, model_of_item
 from cachedeco.runtime import conf
@@ -32,77 +33,64 @@ def check_settings(**_: Any) -> Sequence[CheckMessage]:
                 id="cachedeco.E001",
             )
         ]
-    if tables().faults:
+    return list(_faults_of(settings))
+
+
+def _faults_of(settings: conf.Settings) -> Messages:
+    """Yield what is wrong with settings that can be parsed."""
+    for fault in tables().faults:
         hint = "Name a field as 'app_label.Model.field', a model as 'app_label.Model', or a table of one."
-        return [Error(fault, hint=hint, id="cachedeco.E001") for fault in tables().faults]
-    lags = settings.REPLICA_LAG if isinstance(settings.REPLICA_LAG, Mapping) else {}
-    if unknown := [alias for alias in lags if alias not in connections]:
-        msg = f"CACHEDECO['REPLICA_LAG'] names {unknown[0]!r}, which is not in DATABASES."
-        return [Error(msg, hint=f"DATABASES has {list(connections)!r}.", id="cachedeco.E001")]
-    faults = list(_unknown_models(settings.DEPENDS_ON))
-    if faults:
-        hint = "Name models as 'app_label.Model'; rows() is for depends_on= of one function."
-        return [Error(fault, hint=hint, id="cachedeco.E001") for fault in faults]
-    missing = [alias for alias in settings.ALIASES if alias not in caches.settings]
-    if missing:
-        msg = f"CACHEDECO['ALIASES'] names {missing[0]!r}, which is not in CACHES."
-        return [Error(msg, hint=f"CACHES has {list(caches.settings)!r}.", id="cachedeco.E002")]
-    return [
-        Error(
-            f"The key prefix of cache {alias!r} leaves {budget} of memcached's 250 bytes for keys.",
-            hint=f"Shorten its KEY_PREFIX, so that at least {SMALLEST_KEY_BUDGET} bytes are left.",
-            id="cachedeco.E003",
-        )
-        for alias, budget in _key_budgets(settings.ALIASES)
-        if budget < SMALLEST_KEY_BUDGET
-    ]
-
-
-def _unknown_models(items: Iterable[Any]) -> Iterator[str]:
-    """Yield what is wrong with the models on which all functions depend: else each call would raise."""
-    for item in items:
+        yield Error(fault, hint=hint, id="cachedeco.E001")
+    for alias in settings.REPLICA_LAG if isinstance(settings.REPLICA_LAG, Mapping) else ():
+        if alias not in connections:
+            msg = f"CACHEDECO['REPLICA_LAG'] names {alias!r}, which is not in DATABASES."
+            yield Error(msg, hint=f"DATABASES has {list(connections)!r}.", id="cachedeco.E001")
+    for item in settings.DEPENDS_ON:
         try:
             if item != AUTO:
                 model_of_item(item)
-        except TypeError as error:
-            yield f"CACHEDECO['DEPENDS_ON']: {error}"
+        except TypeError as error:  # else each call would raise it
+            msg = f"CACHEDECO['DEPENDS_ON']: {error}"
+            hint = "Name models as 'app_label.Model'; rows() is for depends_on= of one function."
+            yield Error(msg, hint=hint, id="cachedeco.E001")
+    for alias in settings.ALIASES:
+        if alias not in caches.settings:
+            msg = f"CACHEDECO['ALIASES'] names {alias!r}, which is not in CACHES."
+            yield Error(msg, hint=f"CACHES has {list(caches.settings)!r}.", id="cachedeco.E002")
+        elif (budget := _key_budget(alias)) < SMALLEST_KEY_BUDGET:
+            yield Error(
+                f"The key prefix of cache {alias!r} leaves {budget} of memcached's 250 bytes for keys.",
+                hint=f"Shorten its KEY_PREFIX, so that at least {SMALLEST_KEY_BUDGET} bytes are left.",
+                id="cachedeco.E003",
+            )
 
 
-def _key_budgets(aliases: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Yield how many bytes each cache leaves for keys; nothing for one that can't be opened, which E012 reports."""
-    for alias in aliases:
-        try:
-            budget = keyspace(alias).key_budget
-        except Exception as error:  # noqa: BLE001 -- a backend may raise anything
-            pass_interrupt(error)
-        else:
-            yield alias, budget
-
-
-@register("cachedeco")
-def check_modules(**_: Any) -> Sequence[CheckMessage]:
-    """Check that the modules of MODULES are there: Django looks for them in each app, and is silent if none has one."""
+def _key_budget(alias: str) -> int:
+    """Return how many bytes a cache leaves for keys; enough for one that can't be opened, which E012 reports."""
     try:
-        names = conf.settings().MODULES
-    except ImproperlyConfigured:  # E001 reports it
-        return []
-    return [
-        Warning(
-            f"CACHEDECO['MODULES'] names {name!r}, and no installed app has such a module.",
-            hint="Correct it, or leave it out; name it without its app: 'queries' is clubs.queries of the app clubs.",
-            id="cachedeco.W016",
-        )
-        for name in names
-        if name not in conf.Settings.MODULES
-        and not any(module_has_submodule(app.module, name) for app in apps.get_app_configs())
-    ]
+        return keyspace(alias).key_budget
+    except Exception as error:  # noqa: BLE001 -- a backend may raise anything
+        pass_interrupt(error)
+        return SMALLEST_KEY_BUDGET
 
 
-@register("cachedeco")
-def check_outbox(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_modules(**_: Any) -> Messages:
+    """Check that the modules of MODULES are there: Django looks for them in each app, and is silent if none has one."""
+    for name in conf.settings().MODULES:
+        is_there = any(module_has_submodule(app.module, name) for app in apps.get_app_configs())
+        if name not in conf.Settings.MODULES and not is_there:
+            yield Warning(
+                f"CACHEDECO['MODULES'] names {name!r}, and no installed app has such a module.",
+                hint="Correct it, or leave it out; name it without its app: 'queries' is clubs.queries of the app "
+                "clubs.",
+                id="cachedeco.W016",
+            )
+
+
+@check
+def check_outbox(**_: Any) -> Messages:
     """Check that the outbox is installed if its setting is set."""
-    raw = getattr(django_settings, "CACHEDECO", {})
-    if not isinstance(raw, dict) or "OUTBOX_SECONDS" not in raw or apps.is_installed("cachedeco.outbox"):
-        return []
-    msg = "CACHEDECO has OUTBOX_SECONDS, but the outbox is not installed."
-    return [Error(msg, hint='Add "cachedeco.outbox" to INSTALLED_APPS, and migrate.', id="cachedeco.E007")]
+    if "OUTBOX_SECONDS" in getattr(django_settings, "CACHEDECO", {}) and not apps.is_installed("cachedeco.outbox"):
+        msg = "CACHEDECO has OUTBOX_SECONDS, but the outbox is not installed."
+        yield Error(msg, hint='Add "cachedeco.outbox" to INSTALLED_APPS, and migrate.', id="cachedeco.E007")

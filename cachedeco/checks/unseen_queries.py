@@ -5,60 +5,45 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register  # noqa: A004 -- Django's name for it
-from django.core.exceptions import ImproperlyConfigured
+from django.core.checks import Warning  # noqa: A004 -- Django's name for it
 from django.db import connections
 from django.db.models.sql.compiler import SQLCompiler
 
+from cachedeco.checks.registering import Messages, check
 from cachedeco.functions.discovery import decorated_functions
-from cachedeco.keys.dependencies import AUTO
-from cachedeco.runtime import conf
-from cachedeco.runtime.validation import UNSET
+from cachedeco.keys.dependencies import AUTO, depends_on_in_force
 
 
-@register("cachedeco")
-def check_query_caches(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_query_caches(**_: Any) -> Messages:
     """Check that no other library caches the queries of functions that depend on what they read."""
-    if not any(AUTO in each for each in _dependencies()):
-        return []
-    return [
-        Warning(
+    for library, remedy in _query_caches() if any(AUTO in each for each in _dependencies()) else ():
+        yield Warning(
             f"{library} answers queries from a cache of its own, and AUTO does not see which tables such an answer is "
             "of: a function that gets one is not invalidated by writes.",
             hint=f"{remedy}. If cached functions read nothing that it answers, silence this check.",
             id="cachedeco.W017",
         )
-        for library, remedy in _query_caches()
-    ]
 
 
-@register("cachedeco")
-def check_databases_without_sql(**_: Any) -> Sequence[CheckMessage]:
+@check
+def check_databases_without_sql(**_: Any) -> Messages:
     """Check that functions depend on what is read or written only where the ORM sends SQL."""
-    if not any(_dependencies()):
-        return []
-    return [
-        Warning(
-            f"The backend of the database {alias!r} sends no SQL, so that what is read and written there is not seen: "
-            "a function that depends on its models, or on AUTO, is not invalidated by writes.",
-            hint="Say depends_on=() where a function reads it, and invalidate in receivers of signals. If cached "
-            "functions do not read it, silence this check.",
-            id="cachedeco.W018",
-        )
-        for alias in connections
-        # The method of a backend for another language is its own.
-        if connections[alias].ops.compiler("SQLCompiler").execute_sql is not SQLCompiler.execute_sql
-    ]
+    # The method of a backend for another language is its own.
+    for alias in connections if any(_dependencies()) else ():
+        if connections[alias].ops.compiler("SQLCompiler").execute_sql is not SQLCompiler.execute_sql:
+            yield Warning(
+                f"The backend of the database {alias!r} sends no SQL, so that what is read and written there is not "
+                "seen: a function that depends on its models, or on AUTO, is not invalidated by writes.",
+                hint="Say depends_on=() where a function reads it, and invalidate in receivers of signals. If cached "
+                "functions do not read it, silence this check.",
+                id="cachedeco.W018",
+            )
 
 
-def _dependencies() -> list[Sequence[object]]:
-    """Return what each function depends on; nothing where E001 reports the settings."""
-    try:
-        usual = conf.settings().DEPENDS_ON
-    except ImproperlyConfigured:
-        return []
-    given = (spec.options["depends_on"] for spec in decorated_functions())
-    return [usual if each is UNSET else each for each in given]
+def _dependencies() -> Iterator[Sequence[object]]:
+    """Yield what each function depends on."""
+    return (depends_on_in_force(spec.options["depends_on"]) for spec in decorated_functions())
 
 
 def _query_caches() -> Iterator[tuple[str, str]]:

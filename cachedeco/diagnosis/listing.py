@@ -16,9 +16,9 @@ from cachedeco.functions.options import OPTIONS, as_tuple
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.namespaces import Namespace
 from cachedeco.invalidation.rows import model_of, table_of
-from cachedeco.keys.dependencies import Rows
+from cachedeco.keys.dependencies import Rows, depends_on_in_force
 from cachedeco.keys.signatures import bare_signature
-from cachedeco.runtime import conf, modes
+from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of, shorten_error
 from cachedeco.runtime.validation import UNSET
@@ -65,9 +65,7 @@ def _describe(spec: FunctionSpec) -> FunctionDescription:
     function, options = spec.source.function, spec.options
     code = getattr(inspect.unwrap(function), "__code__", function.__code__)
     cache, timeout, (tables, tables_read), problem = _resolve(spec)
-    depends_on = options["depends_on"]
-    if depends_on is UNSET:
-        depends_on = () if problem else conf.settings().DEPENDS_ON
+    depends_on = () if problem and options["depends_on"] is UNSET else depends_on_in_force(options["depends_on"])
     return FunctionDescription(
         name=spec.name,
         signature=str(bare_signature(function)),

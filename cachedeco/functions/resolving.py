@@ -18,7 +18,7 @@ from cachedeco.invalidation.namespaces import table_namespace, whole_key_of
 from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme
-from cachedeco.keys.dependencies import AUTO, dependencies_of, refuse_auto_without_app
+from cachedeco.keys.dependencies import AUTO, dependencies_of, depends_on_in_force, refuse_auto_without_app
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf
@@ -122,12 +122,10 @@ def _known_tables(
     plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings, store: Store, declared: frozenset[str]
 ) -> KnownTables | None:
     """Return the tables that the function is known to read, if it depends on them."""
-    depends_on = settings.DEPENDS_ON if options["depends_on"] is UNSET else options["depends_on"]
-    # Before that nothing is watched, and no model can be read. When Django has started, all is resolved anew.
-    if AUTO not in depends_on or not apps.models_ready:
-        return None
     refuse_auto_without_app(plan.keyed.name, options["depends_on"])
-    if not apps.is_installed("cachedeco"):
+    # Before the models are ready nothing is watched, and none can be read: then all is resolved anew.
+    is_watched = apps.models_ready and apps.is_installed("cachedeco")
+    if AUTO not in depends_on_in_force(options["depends_on"]) or not is_watched:
         return None
     keyspace, prefix = store.keyspace, settings.KEY_PREFIX
     version = quote(str(options["version"] or ""), safe="")

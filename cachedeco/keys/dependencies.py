@@ -199,6 +199,11 @@ def _is_auto(item: object) -> bool:
     return isinstance(item, str) and item.lower() == AUTO
 
 
+def depends_on_in_force(given: Sequence[DependsOn] | Unset) -> Sequence[DependsOn]:
+    """Return what a function depends on by its option, or by the setting where it says nothing."""
+    return conf.settings().DEPENDS_ON if given is UNSET else given
+
+
 def refuse_auto_without_app(name: str, given: Sequence[DependsOn] | Unset) -> None:
     """
     Refuse AUTO where the app is missing, which sees what is read; without a database nothing is read.
@@ -211,8 +216,7 @@ def refuse_auto_without_app(name: str, given: Sequence[DependsOn] | Unset) -> No
     """
     if not apps.models_ready or apps.is_installed("cachedeco"):
         return
-    depends_on = conf.settings().DEPENDS_ON if given is UNSET else given
-    if AUTO not in depends_on or not databases():
+    if AUTO not in depends_on_in_force(given) or not databases():
         return
     msg = (
         f"{name}() depends on the tables that it reads, and only the app sees which: add 'cachedeco' to "
