@@ -29,7 +29,6 @@ class PrivateName(NamedTuple):
     used_in: tuple[str, ...]  #: modules of cachedeco that use it; it is not checked until one of them is imported
     what_for: str  #: its use: a verb in the third person, for the error message
     called_by: str = ""  #: for an overridden method: the function of the owner that must call it
-    has_fallback: bool = False  #: the module works without the name, more slowly: its absence is no fault
 
 
 _TRANSACTIONS: Final = ("invalidation.transactions",)
@@ -37,10 +36,8 @@ _COMMITS: Final = ("invalidation.commits",)
 _WRAPPER: Final = "django.db.backends.base.base:BaseDatabaseWrapper"
 _MEMCACHED: Final = "django.core.cache.backends.memcached:BaseMemcachedCache"
 _CLIENT: Final = "pymemcache.client.base:Client"
-_LOCMEM: Final = "django.core.cache.backends.locmem:LocMemCache"
 _REDIS: Final = "django.core.cache.backends.redis"
 _REDIS_CLIENT: Final = f"{_REDIS}:RedisCacheClient"
-_DIRECT: Final = ("storage.direct_access",)
 
 # The key is the name of the owner's distribution, or "Python" for the standard library.
 NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
@@ -179,27 +176,6 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             PrivateName(_REDIS_CLIENT, name, ("backends.redis_client",), "reads the options of a Redis cache")
             for name in ("_get_connection_pool_index", "_pool_class", "_pool_options", "_serializer")
         ),
-        *(
-            PrivateName(_LOCMEM, name, _DIRECT, "reads and writes without a check of each key", has_fallback=True)
-            for name in ("_cache", "_delete", "_expire_info", "_has_expired", "_lock", "_set", "pickle_protocol")
-        ),
-        *(
-            PrivateName(
-                f"{_REDIS}:{holder}",
-                name,
-                _DIRECT,
-                "connects to Redis without a client for each command",
-                has_fallback=True,
-            )
-            for holder, name in (
-                ("RedisCache", "_cache"),
-                ("RedisCacheClient", "_get_connection_pool"),
-                ("RedisCacheClient", "_pool_class"),
-                ("RedisCacheClient", "_serializer"),
-                ("RedisSerializer", "protocol"),
-            )
-        ),
-        # --- test runner ---
         PrivateName(
             "django.test.runner:ParallelTestSuite",
             "runner_class",
@@ -249,16 +225,6 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "detects a server that is out of memory",
             f"{_CLIENT}._fetch_cmd",
         ),
-        *(
-            PrivateName("pymemcache.client.hash:HashClient", name, _DIRECT, what_for, has_fallback=True)
-            for name, what_for in (
-                ("_dead_clients", "leaves a server that is out of reach to pymemcache"),
-                ("_safely_run_func", "uses the client of the only server without a hash of each key"),
-            )
-        ),
-        PrivateName(_CLIENT, "_store_cmd", _DIRECT, "adds many values by one command", has_fallback=True),
-        PrivateName(_CLIENT, "_connect", _DIRECT, "reads from the only server", has_fallback=True),
-        PrivateName(_CLIENT, "_raise_errors", _DIRECT, "reads from the only server", has_fallback=True),
     ),
     "redis": (
         PrivateName(
@@ -266,13 +232,6 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "_sock",
             ("backends.redis_servers",),
             "sets SO_LINGER, so that a closed connection sends no late writes",
-        ),
-        PrivateName(
-            "redis.connection:AbstractConnection",
-            "_sock",
-            ("storage.readers",),
-            "sends the command for the next chunk of keys while an answer comes in",
-            has_fallback=True,
         ),
     ),
     "Python": (
@@ -299,7 +258,7 @@ def missing() -> list[str]:
         f"{owner} {_version_of(owner)} {fault}; with it cachedeco {each.what_for}."
         for owner, names in NAMES.items()
         for each in names
-        if not each.has_fallback and _is_used(each)
+        if _is_used(each)
         for fault in _faults_of(each)
     ]
     if not _has_known_hooks():

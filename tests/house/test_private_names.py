@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import cachedeco
-from cachedeco.runtime.private_api import NAMES, PrivateName
+from cachedeco.runtime.private_api import PrivateName
 from tests.house.test_imports import DOORS
+from tests.support.private_names import EVERY_NAME
 
 PACKAGE = Path(cachedeco.__file__).parent
 TREES = {
@@ -25,7 +26,7 @@ DOCUMENTED = {"_meta", "_state", "_default_manager", "_base_manager", "_replace"
 UNIMPORTABLE = {"loading.refresh_task", "contrib.admin.admin"}
 
 DELETED = {door for door in (*DOORS, "pytest_plugin") if not any(PACKAGE.glob(f"{door}*"))}
-LISTED = {(module, each.name) for names in NAMES.values() for each in names for module in each.used_in}
+LISTED = {(module, each.name) for names in EVERY_NAME.values() for each in names for module in each.used_in}
 
 
 def is_private(name: object) -> bool:
@@ -88,7 +89,7 @@ def test_each_private_name_is_listed(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "private", [each for names in NAMES.values() for each in names], ids=lambda each: f"{each.holder}.{each.name}"
+    "private", [each for names in EVERY_NAME.values() for each in names], ids=lambda each: f"{each.holder}.{each.name}"
 )
 def test_each_listed_name_is_used(private: PrivateName) -> None:
     """What the list has is used where it says: as an attribute, or as a method or attribute of a class of ours."""

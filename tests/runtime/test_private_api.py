@@ -4,6 +4,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import cachedeco
 from cachedeco import testing
 from cachedeco.runtime import private_api
 from cachedeco.runtime.private_api import NAMES, PrivateName
+from tests.support.private_names import EVERY_NAME
 
 ROOT = Path(cachedeco.__file__).parents[1]
 
@@ -68,8 +70,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[PrivateName]:
 @pytest.fixture
 def _without_fallbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take each name for one that the package can't do without."""
-    strict = {owner: [each._replace(has_fallback=False) for each in names] for owner, names in NAMES.items()}
-    monkeypatch.setattr(private_api, "NAMES", strict)
+    monkeypatch.setattr(private_api, "NAMES", EVERY_NAME)
 
 
 @pytest.mark.usefixtures("_without_fallbacks")
@@ -77,9 +78,6 @@ def test_everything_is_there() -> None:
     """Of the versions that the tests run with nothing is missing, with any modules imported."""
     assert [] == private_api.missing()
     assert {"Django", "asgiref", "pymemcache", "redis", "Python"} == set(NAMES)
-
-
-EVERY_NAME = [private for names in NAMES.values() for private in names]
 
 
 def remove(monkeypatch: pytest.MonkeyPatch, path: str, name: str) -> None:
@@ -98,7 +96,7 @@ def remove(monkeypatch: pytest.MonkeyPatch, path: str, name: str) -> None:
 
 
 @pytest.mark.usefixtures("_without_fallbacks")
-@pytest.mark.parametrize("private", EVERY_NAME, ids=lambda each: f"{each.holder}.{each.name}")
+@pytest.mark.parametrize("private", [*chain(*EVERY_NAME.values())], ids=lambda each: f"{each.holder}.{each.name}")
 def test_every_name_that_has_gone_is_told(monkeypatch: pytest.MonkeyPatch, private: PrivateName) -> None:
     """A release without it, or one whose method does not call it any more, is refused with its name."""
     for module in private.used_in:
@@ -162,16 +160,6 @@ def test_what_is_not_used_is_not_looked_for(names: list[PrivateName]) -> None:
     names.append(PrivateName("pymemcache.no_such_module", "_name", ("backends.no_such_module",), "-"))
 
     assert [] == private_api.missing()
-
-
-def test_name_with_a_fallback_is_no_fault(names: list[PrivateName]) -> None:
-    """A module that works without the name, more slowly, is no reason to refuse the version."""
-    needed = PrivateName("django.db.models", "_gone", ("runtime.private_api",), "-")
-    names.append(needed._replace(has_fallback=True))
-
-    assert [] == private_api.missing()
-    names.append(needed)
-    assert 1 == len(private_api.missing())
 
 
 def test_commit_hooks_of_another_form_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
