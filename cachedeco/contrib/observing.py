@@ -12,7 +12,7 @@ from time import time_ns
 from typing import TypeVar
 
 from cachedeco.storage import connections
-from cachedeco.storage.connections import Connection
+from cachedeco.storage.access import Connection
 from cachedeco.storage.writers import Acknowledged, WholeItem, Writer
 
 Q = TypeVar("Q")  # what is asked for, or sent

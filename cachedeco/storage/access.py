@@ -8,7 +8,8 @@ one by the thread where Django keeps its connections.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from django.core.cache.backends.base import BaseCache
 
@@ -51,18 +52,21 @@ AsyncReadChunks = Callable[[Sequence[Sequence[str]]], Awaitable[list[bytes | Non
 AsyncWrite = Callable[[Sequence[WholeItem]], Awaitable[Acknowledged]]
 
 
-class Access(NamedTuple):
-    """The readers and writers of one cache object. Not thread-safe where the cache object is not."""
+@dataclass(eq=False, slots=True)
+class Connection:
+    """One cache object, used by one thread at a time, with its readers and writers."""
 
+    cache: BaseCache
     read: Read
     read_chunks: ReadChunks
     writer: Writer
     aread: AsyncRead | None = None  #: those for event loops; None if there are none
     aread_chunks: AsyncReadChunks | None = None
     awrite: AsyncWrite | None = None
+    pipelines: bool = True  #: whether the writer sends many items in one trip
 
 
-def access_to(cache: BaseCache) -> Access:
+def access_to(cache: BaseCache) -> Connection:
     """
     Return the quickest access to a cache object whose `key_func` returns the key as it is.
 
@@ -73,24 +77,24 @@ def access_to(cache: BaseCache) -> Access:
     client = _offered_client(cache)
     if client is not None:
         on_loops = (client.aread, client.aread_chunks, client.aset_each) if client.natively_async else ()
-        return Access(client.read, client.read_chunks, client, *on_loops)
+        return Connection(cache, client.read, client.read_chunks, client, *on_loops)
     memory = local_memory_of(cache)
     if memory is not None:
         read, writer = local_memory_reader(memory), LocalMemoryWriter(memory)
         chunks = one_by_one(read)
-        return Access(read, chunks, writer, _on_loop(read), _on_loop(chunks), _on_loop(writer.set_each))
+        return Connection(cache, read, chunks, writer, _on_loop(read), _on_loop(chunks), _on_loop(writer.set_each))
     connections = redis_connections_of(cache)
     if connections is not None:
         run = connections.run
         reader, chunks_reader = redis_reader(run, bytes_in_pickles), redis_chunks_reader(run, bytes_in_pickles)
-        return Access(reader, chunks_reader, RedisWriter(run, pickle_bytes))
+        return Connection(cache, reader, chunks_reader, RedisWriter(run, pickle_bytes))
     general = general_reader(cache)
     chunks = one_by_one(general)
     client = hash_client_of(cache)
     if client is not None:
         reader, chunks_reader = hash_client_reader(client, general), hash_client_chunks_reader(client, chunks)
-        return Access(reader, chunks_reader, HashClientWriter(client, cache))
-    return Access(general, chunks, GeneralWriter(cache))
+        return Connection(cache, reader, chunks_reader, HashClientWriter(client, cache))
+    return Connection(cache, general, chunks, GeneralWriter(cache), pipelines=False)
 
 
 def _offered_client(cache: BaseCache) -> Any | None:

@@ -18,10 +18,8 @@ from django.core.cache.backends.base import BaseCache
 from django.core.signals import request_finished
 
 from cachedeco.runtime import background
-from cachedeco.storage.access import AsyncRead, AsyncReadChunks, AsyncWrite, access_to
+from cachedeco.storage.access import Connection, access_to
 from cachedeco.storage.direct_access import redis_connections_of
-from cachedeco.storage.readers import Read, ReadChunks
-from cachedeco.storage.writers import GeneralWriter, Writer
 
 
 class Isolation(Protocol):
@@ -36,34 +34,21 @@ class Isolation(Protocol):
         ...
 
 
-class Connection:
-    """One cache object, used by one thread at a time, with its readers and writers: see `Access`."""
+def _open(alias: str) -> Connection:
+    """
+    Open the cache of an alias; most backends connect at the first command.
 
-    __slots__ = ("aread", "aread_chunks", "awrite", "cache", "pipelines", "read", "read_chunks", "writer")
-
-    read: Read
-    read_chunks: ReadChunks
-    writer: Writer
-    aread: AsyncRead | None
-    aread_chunks: AsyncReadChunks | None
-    awrite: AsyncWrite | None
-
-    def __init__(self, alias: str) -> None:
-        """
-        Open the cache of an alias; most backends connect at the first command.
-
-        Raises:
-            InvalidCacheBackendError: The setting CACHES has no such alias, or its backend can't be imported.
-        """
-        cache = open_plain_cache(alias)
-        cache.key_func = _identity
-        if type(cache).make_key is not BaseCache.make_key:  # a backend's own: it may not ask the key function
-            cache.make_key = _identity  # type: ignore[method-assign]
-        self.cache: BaseCache = cache
-        self.read, self.read_chunks, self.writer, self.aread, self.aread_chunks, self.awrite = access_to(cache)
-        self.pipelines = not isinstance(self.writer, GeneralWriter)
-        if _observe is not None:
-            _observe(self)
+    Raises:
+        InvalidCacheBackendError: The setting CACHES has no such alias, or its backend can't be imported.
+    """
+    cache = open_plain_cache(alias)
+    cache.key_func = _identity
+    if type(cache).make_key is not BaseCache.make_key:  # a backend's own: it may not ask the key function
+        cache.make_key = _identity  # type: ignore[method-assign]
+    opened = access_to(cache)
+    if _observe is not None:
+        _observe(opened)
+    return opened
 
 
 def _identity(key: str, *_: object, **__: object) -> str:
@@ -120,7 +105,7 @@ def connection(alias: str) -> Connection:
     by_alias = _connections.by_alias
     found = by_alias.get(alias)
     if found is None:
-        found = by_alias[alias] = Connection(alias)
+        found = by_alias[alias] = _open(alias)
     return found
 
 
@@ -128,7 +113,7 @@ def on_loops(alias: str) -> Connection:
     """Return the connection to the cache of an alias that all event loops share."""
     found = _on_loops.get(alias)
     if found is None:
-        found = _on_loops[alias] = Connection(alias)
+        found = _on_loops[alias] = _open(alias)
     return found
 
 
