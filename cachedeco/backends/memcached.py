@@ -13,9 +13,9 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cachedeco.backends.memcached_answers import STORING, KeyedCommand
-from cachedeco.backends.memcached_async import AsyncRing
 from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
 from cachedeco.backends.memcached_options import check_servers, resolve_options
+from cachedeco.backends.memcached_ring import Ring
 from cachedeco.backends.methods import BackendTimeout, CommonMethods
 from cachedeco.storage.writers import Acknowledged, WholeItem
 
@@ -43,7 +43,7 @@ class MemcachedCache(CommonMethods, BaseMemcachedCache):
     #: Tells cachedeco that an invalidation may be sent while another one waits for an unreachable server.
     spares_other_servers = True
 
-    _cache: AsyncRing
+    _cache: Ring
 
     def __init__(self, server: str | Sequence[str], params: dict[str, Any]) -> None:
         """
@@ -54,7 +54,7 @@ class MemcachedCache(CommonMethods, BaseMemcachedCache):
         """
         super().__init__(server, params, library=pymemcache, value_not_found_exception=KeyError)
         check_servers(self.client_servers)
-        self._class = AsyncRing
+        self._class = Ring
         self._options = resolve_options(params.get("OPTIONS") or {})
         #: Tells cachedeco that `delete()` raises, rather than returning False, if the server has not answered.
         self.deletions_prove_absence = not self._options["ignore_exc"]
@@ -92,7 +92,7 @@ class RawClient:
 
     async def aset_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `set_each()`."""
-        return await self._ring.astore_each(self._commands(b"set", items))
+        return await self._ring.astore_each("set_many", self._commands(b"set", items))
 
     def _commands(self, command: bytes, items: Sequence[WholeItem]) -> list[KeyedCommand]:
         commands: list[KeyedCommand] = []

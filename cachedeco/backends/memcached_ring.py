@@ -6,7 +6,7 @@ pymemcache's `HashClient`, so that a site which used it finds its keys.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import chain
@@ -18,15 +18,16 @@ from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIl
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
 from cachedeco.backends import memcached_exchanges as exchanges
-from cachedeco.backends.exchange import Exchange
+from cachedeco.backends.exchange import Exchange, Pipeline
 from cachedeco.backends.memcached_answers import STORING, KeyedCommand
 from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL
 from cachedeco.backends.memcached_pickles import Pickles
 from cachedeco.backends.memcached_pool import MemcachedPool
 from cachedeco.backends.options import MOST_IDLE
-from cachedeco.backends.server import Server, kept_server
-from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
+from cachedeco.backends.requests import ERROR, Client, Request, Requests, both
+from cachedeco.backends.server import OnConnection, Server, kept_server
+from cachedeco.backends.writes import FailedKeys, chunks, log_unreadable
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.cache_keys import LONGEST_KEY, is_valid_key
 from cachedeco.storage.memcached_replies import Stored
@@ -62,13 +63,16 @@ class Serde(Protocol):
         ...
 
 
-class Ring:
+class Ring(Client):
     """
     A client over a fixed list of servers, with the methods that Django's memcached backends call.
 
     Thread-safe. Reads from an unreachable server are misses. Writes to it raise `MemcachedError`; with the option
     *ignore_exc* they are logged as errors, and return the result of a write that changed nothing.
     """
+
+    _product = PRODUCT
+    _write_errors = (MemcachedError, MemcacheError)
 
     def __init__(self, locations: Iterable[str], **options: Any) -> None:
         """Look up the servers; nothing is sent."""
@@ -88,28 +92,34 @@ class Ring:
         self._serde: Serde = options["serde"] or LegacyWrappingSerde(options["serializer"], options["deserializer"])
         self._encoding = options["encoding"]
         self._ignore_exc = bool(options["ignore_exc"])
-        # Of reads. `Server` logs an outage, once.
-        self._ignored = (MemcachedError, MemcacheClientError) if self._ignore_exc else (MemcachedError,)
+        # `Server` logs an outage, once.
+        self._read_errors = (MemcachedError, MemcacheClientError) if self._ignore_exc else (MemcachedError,)
         prefix = options["key_prefix"]
         self._prefix = prefix.encode("ascii") if isinstance(prefix, str) else prefix
         self._unicode = options["allow_unicode_keys"]
 
     # --- reading ---
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def _get(self, key: str, default: Any = None) -> Requests[Any]:
         """Return a value; *default* if it is missing or unreadable, or the server is unreachable."""
-        return self._load(self._read("get", self._server_of(key), self._reading([key]), lost={})).get(key, default)
+        found = yield self._read("get", self._server_of(key), self._reading([key]), {})
+        return self._load(found).get(key, default)
+
+    get, aget = both(_get)
 
     def get_or_raise(self, operation: str, key: str, default: Any = None) -> Any:
         """Return a value as `get()` does, but raise if the server is unreachable: for operations that report a miss."""
-        return self._load(self._write(operation, self._server_of(key), self._reading([key]), lost={})).get(key, default)
+        found = self._send(self._write(operation, self._server_of(key), self._reading([key]), {}))
+        return self._load(found).get(key, default)
 
-    def get_multi(self, keys: Iterable[str]) -> dict[str, Any]:
+    def _get_many(self, keys: Iterable[str]) -> Requests[dict[str, Any]]:
         """Return the values of some keys, from the servers that answer."""
         found: dict[str, Any] = {}
         for server, chunk in self._group_by_server(keys).items():
-            found.update(self._load(self._read("get_many", server, self._reading(chunk), lost={})))
+            found.update(self._load((yield self._read("get_many", server, self._reading(chunk), {}))))
         return found
+
+    get_multi, aget_many = both(_get_many)
 
     def read_each(self, keys: Sequence[str]) -> list[bytes | None]:
         """
@@ -118,76 +128,145 @@ class Ring:
         The keys must be valid, and are sent as they are. One command for each server.
         """
         only = self._only
-        if only:  # not by `_read()`: each hit runs this
-            try:
-                return only.run("get_many", methodcaller("read_bytes", keys), writes=False)
-            except self._ignored:
-                return [None] * len(keys)
+        if only is None:
+            return self._read_of_all(keys)
+        try:  # not by a request: each hit runs this
+            return only.run("get_many", methodcaller("read_bytes", keys), writes=False)
+        except self._read_errors:
+            return [None] * len(keys)
+
+    def aread_each(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
+        """Do as `read_each()`, on an event loop."""
+        if self._only is None:
+            return self._aread_of_all(keys)
+        exchange, lost = exchanges.ReadBytes(keys), [None] * len(keys)
+        return self._only.arun("get_many", exchange, writes=False, ignored=self._read_errors, lost=lost)
+
+    def _read_groups(self, keys: Sequence[str]) -> Requests[list[bytes | None]]:
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
-            values = self._read("get_many", server, exchanges.ReadBytes(chunk), lost=[])
+            values = yield self._read("get_many", server, exchanges.ReadBytes(chunk), [])
             found.update(zip(chunk, values, strict=False))
         return [found.get(key) for key in keys]
+
+    _read_of_all, _aread_of_all = both(_read_groups)
 
     def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
         """Do as `read_each()`, by one command for each server and chunk; those to one server are pipelined."""
         values: dict[str, bytes | None] = {}
         for server, several in self._chunks_of_servers(chunks).items():
-            with suppress(*self._ignored):
+            with suppress(*self._read_errors):
                 found = server.run("get_many", methodcaller("read_chunks", several), writes=False)
                 values.update(zip(chain.from_iterable(several), found, strict=True))
         return [values.get(key) for chunk in chunks for key in chunk]
 
+    async def aread_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        """Do as `read_chunks()`, on an event loop; all commands to one server are sent at once."""
+        values: dict[str, bytes | None] = {}
+        for server, several in self._chunks_of_servers(chunks).items():
+            exchange = Pipeline([exchanges.ReadBytes(keys) for keys in several])
+            found = await self._asend(self._read("get_many", server, exchange, []))
+            values.update(zip(chain.from_iterable(several), chain.from_iterable(found), strict=False))
+        return [values.get(key) for chunk in chunks for key in chunk]
+
     # --- writing ---
 
-    def set(self, key: str, value: Any, expire: int = 0) -> bool:
-        """Store a value."""
+    def _set(self, key: str, value: Any, expire: int = 0) -> Request[bool]:
+        """Store a value; return whether it was stored."""
         return self._write("set", self._server_of(key), self._storing(b"set", key, value, expire), lost=False)
 
-    def add(self, key: str, value: Any, expire: int = 0) -> bool:
+    set, _aset = both(_set)
+
+    async def aset(self, key: str, value: Any, expire: int = 0) -> None:
+        """Store a value; delete the old one if this one is not stored, as Django does behind `set()`."""
+        if not await self._aset(key, value, expire):
+            await self.adelete(key)
+
+    def _add(self, key: str, value: Any, expire: int = 0) -> Request[bool]:
         """Store a value if there is none; return whether it was stored."""
         return self._write("add", self._server_of(key), self._storing(b"add", key, value, expire), lost=False)
 
-    def touch(self, key: str, expire: int = 0) -> bool:
+    add, aadd = both(_add)
+
+    def _touch(self, key: str, expire: int = 0) -> Request[bool]:
         """Give a value a new timeout; return whether there is a value."""
         return self._write("touch", self._server_of(key), exchanges.touch(self._name(key), expire), lost=False)
 
-    def delete(self, key: str) -> bool:
+    touch, atouch = both(_touch)
+
+    def _delete(self, key: str) -> Request[bool]:
         """Delete a value; return whether there was one."""
         return self._write("delete", self._server_of(key), exchanges.delete(self._name(key)), lost=False)
 
-    def incr(self, key: str, delta: int) -> int | None:
-        """Add to a number, and return the sum; None if there is no number."""
-        return self._write("incr", self._server_of(key), exchanges.count(b"incr", self._name(key), delta), lost=None)
+    delete, adelete = both(_delete)
+
+    def _count(self, key: str, delta: int) -> Request[int | None]:
+        """Add to a number, down to 0, and return the sum; None if there is no number."""
+        command = "decr" if isinstance(delta, int) and delta < 0 else "incr"  # memcached takes no negative number
+        delta = -delta if command == "decr" else delta
+        exchange = exchanges.count(command.encode(), self._name(key), delta)
+        return self._write(command, self._server_of(key), exchange, lost=None)
+
+    incr, aincr = both(_count)
 
     def decr(self, key: str, delta: int) -> int | None:
-        """Subtract from a number, down to 0, and return the difference; None if there is no number."""
-        return self._write("decr", self._server_of(key), exchanges.count(b"decr", self._name(key), delta), lost=None)
+        """Subtract from a number, as `incr()` does with a negative one."""
+        return self.incr(key, -delta)
 
-    def store_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
+    def _store_many(self, values: Mapping[str, Any], expire: int = 0) -> Requests[FailedKeys]:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
-        items = self._items(values, expire)
-        return failed_keys(items, self.store_each("set_many", items))
+        items = [(key, self._command(b"set", key, value, expire)) for key, value in values.items()]
+        results = yield from self._store_each("set_many", items)
+        failed = FailedKeys(item[0] for item, is_stored in zip(items, results, strict=True) if not is_stored)
+        failed.error = results.error
+        return failed
 
-    def store_each(self, operation: str, items: Sequence[KeyedCommand]) -> Acknowledged:
+    store_many, astore_many = both(_store_many)
+
+    def _store_each(self, operation: str, items: Sequence[KeyedCommand]) -> Requests[Acknowledged]:
         """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
         results = Acknowledged([False] * len(items))
         for server, places, commands in self._chunks_by_server(items):
-            try:
-                stored = carry_out(server, operation, exchanges.store_each(commands), writes=True)
-            except MemcachedError as error:
-                self.note_lost(results, operation, error)
-            else:
-                note_stored(results, places, stored)
+            stored = yield self._write(operation, server, exchanges.store_each(commands), ERROR)
+            if isinstance(stored, Exception):
+                results.error = results.error or stored
+                continue
+            results.error = results.error or stored.error
+            for place, is_stored in zip(places, stored, strict=True):
+                results[place] = is_stored
         return results
 
-    def delete_multi(self, keys: Iterable[str]) -> None:
-        """Delete values on all servers that answer; then raise the errors of the others."""
-        self._on_each("delete_many", self._deletions(keys))
+    store_each, astore_each = both(_store_each)
 
-    def flush_all(self) -> None:
+    def _delete_many(self, keys: Iterable[str]) -> Requests[None]:
+        """Delete values on all servers that answer; then raise the errors of the others."""
+        return self._on_each(
+            "delete_many",
+            (
+                (server, exchanges.delete_many([self._name(key) for key in chunk]))
+                for server, several in self._group_by_server(keys).items()
+                for chunk in chunks(several)
+            ),
+        )
+
+    delete_multi, adelete_many = both(_delete_many)
+
+    def _clear(self) -> Requests[None]:
         """Empty all servers that answer; then raise the errors of the others."""
-        self._on_each("clear", ((server, exchanges.flush_all()) for server in self._servers.values()))
+        return self._on_each("clear", ((server, exchanges.flush_all()) for server in self._servers.values()))
+
+    flush_all, aclear = both(_clear)
+
+    def _on_each(self, operation: str, commands: Iterable[tuple[Server, Exchange[Any]]]) -> Requests[None]:
+        errors: list[Exception] = []
+        for server, exchange in commands:
+            answer = yield self._write(operation, server, exchange, ERROR)
+            if isinstance(answer, Exception) and not self._ignore_exc:
+                errors.append(answer)
+        for another in errors[1:]:
+            errors[0].add_note(str(another))
+        if errors:
+            raise errors[0]
 
     def prune(self) -> None:
         """Close the connections that were idle for too long."""
@@ -195,6 +274,11 @@ class Ring:
             server.pool.prune()
 
     # --- servers ---
+
+    @property
+    def natively_async(self) -> bool:
+        """Whether event loops can have connections of their own."""
+        return all(server.pool.loops is not None for server in self._servers.values())
 
     def stats(self, *arguments: str) -> dict[str, dict[bytes, Any] | Exception]:
         """Return what each server says to the command `stats`, or why it does not: for a diagnosis."""
@@ -229,23 +313,14 @@ class Ring:
                 groups[server].append(keys)
         return groups
 
-    def _read(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
-        try:
-            return carry_out(server, operation, exchange, writes=False)
-        except self._ignored:
-            return lost
+    def _read(self, operation: str, server: Server, exchange: Exchange[T], lost: T) -> Request[T]:
+        return Request(operation, server, exchange, lost, writes=False)
 
-    def _write(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
-        try:
-            return carry_out(server, operation, exchange, writes=True)
-        except (MemcachedError, MemcacheError) as error:
-            if not self._ignore_exc:
-                raise
-            log_lost_write(PRODUCT, operation, error)
-            return lost
+    def _write(self, operation: str, server: Server, exchange: Exchange[T], lost: T) -> Request[T]:
+        return Request(operation, server, exchange, lost, writes=True)
 
-    def _items(self, values: Mapping[str, Any], expire: int) -> list[KeyedCommand]:
-        return [(key, self._command(b"set", key, value, expire)) for key, value in values.items()]
+    def _over(self, exchange: Exchange[T]) -> OnConnection[T]:
+        return methodcaller("carry_out", exchange)
 
     def _command(self, command: bytes, key: str, value: object, expire: int) -> bytes:
         """Return the command that stores a value, serialized before a connection is taken: its error breaks none."""
@@ -264,13 +339,6 @@ class Ring:
     def _reading(self, keys: Iterable[str]) -> exchanges.ReadStored:
         return exchanges.ReadStored({self._name(key): key for key in keys})
 
-    def _deletions(self, keys: Iterable[str]) -> list[tuple[Server, Exchange[Any]]]:
-        return [
-            (server, exchanges.delete_many([self._name(key) for key in chunk]))
-            for server, several in self._group_by_server(keys).items()
-            for chunk in chunks(several)
-        ]
-
     def _chunks_by_server(self, items: Sequence[KeyedCommand]) -> list[tuple[Server, Sequence[int], Sequence[bytes]]]:
         """Return the commands that are sent at once, and the places of their items."""
         every, commands = range(len(items)), [command for _, command in items]
@@ -285,21 +353,6 @@ class Ring:
             for server, places in places_of.items()
             for chunk in chunks(places, [sizes[place] for place in places])
         ]
-
-    def note_lost(self, results: Acknowledged, operation: str, error: MemcachedError) -> None:
-        """Enter that one server did not answer."""
-        if self._ignore_exc:
-            log_lost_write(PRODUCT, operation, error)
-        results.error = results.error or error
-
-    def _on_each(self, operation: str, commands: Iterable[tuple[Server, Exchange[Any]]]) -> None:
-        errors: list[Exception] = []
-        for server, exchange in commands:
-            try:
-                self._write(operation, server, exchange, lost=None)
-            except (MemcachedError, MemcacheError) as error:
-                errors.append(error)
-        raise_first(errors)
 
     # --- values ---
 
@@ -329,34 +382,6 @@ class Ring:
 
 def _server(name: str, address: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> Server:
     return Server(name, MemcachedPool(address, options, most, seconds))
-
-
-def carry_out(server: Server, operation: str, exchange: Exchange[T], *, writes: bool) -> T:
-    """Send a command to a server, and return its answer."""
-    answer: T = server.run(operation, methodcaller("carry_out", exchange), writes=writes)
-    return answer
-
-
-def raise_first(errors: Sequence[Exception]) -> None:
-    """Raise the first error, if there is one, with a note of each other one."""
-    for another in errors[1:]:
-        errors[0].add_note(str(another))
-    if errors:
-        raise errors[0]
-
-
-def failed_keys(items: Sequence[KeyedCommand], results: Acknowledged) -> FailedKeys:
-    """Return the keys of the items that were not stored, and the error."""
-    failed = FailedKeys(item[0] for item, is_stored in zip(items, results, strict=True) if not is_stored)
-    failed.error = results.error
-    return failed
-
-
-def note_stored(results: Acknowledged, places: Iterable[int], stored: Acknowledged) -> None:
-    """Enter what one server has answered."""
-    results.error = results.error or stored.error
-    for place, is_stored in zip(places, stored, strict=True):
-        results[place] = is_stored
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,6 @@ from django.utils.functional import cached_property
 
 from cachedeco.backends.exchange import Exchange, Pipeline
 from cachedeco.backends.methods import CommonMethods, native
-from cachedeco.backends.redis_async import AsyncRedisClient
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
 from cachedeco.backends.redis_exchanges import Commands, ReadEach, ReadPickles
@@ -58,8 +57,8 @@ class RedisCache(CommonMethods, DjangoRedisCache):
         _ = self._cache
 
     @cached_property
-    def _cache(self) -> AsyncRedisClient:
-        return AsyncRedisClient([each.strip() for each in self._servers] or [""], self._resolved)
+    def _cache(self) -> RedisClient:
+        return RedisClient([each.strip() for each in self._servers] or [""], self._resolved)
 
     @native
     async def ahas_key(self, key: str, version: int | None = None) -> bool:
@@ -134,7 +133,7 @@ class RawClient(RedisWriter):
         commands = self.commands(items)
         if not commands:  # each value is too large
             return self.acknowledged(items, [])
-        answers = await self._server.arun("set_many", Commands(commands), writes=True, insists=True)
+        answers = await self._server.arun("set_many", Commands(commands, b"".join(commands)), writes=True, insists=True)
         return self.acknowledged(items, answers)
 
     def _aread(self, exchange: Exchange[T], *, lost: T) -> Awaitable[T]:

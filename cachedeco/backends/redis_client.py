@@ -7,12 +7,16 @@ from typing import Any, Final, TypeVar
 from django.core.cache.backends.redis import RedisCacheClient, RedisSerializer
 from redis.exceptions import DataError
 
+from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.redis_errors import PRODUCT, RedisCacheError
+from cachedeco.backends.redis_exchanges import Command, Commands, ReadMany
 from cachedeco.backends.redis_options import Options, check_serializer
-from cachedeco.backends.redis_servers import Client, RedisServer, client_at
-from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
+from cachedeco.backends.redis_servers import Client as RedisPyClient
+from cachedeco.backends.redis_servers import RedisServer, client_at
+from cachedeco.backends.requests import ERROR, Client, Request, Requests, both
+from cachedeco.backends.server import OnConnection
+from cachedeco.backends.writes import FailedKeys, chunks, log_unreadable
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.storage.redis_connections import RedisCommand, ask, ask_each, ask_many
 from cachedeco.storage.writers import LARGEST_IN_REDIS
 
 T = TypeVar("T")
@@ -20,7 +24,7 @@ T = TypeVar("T")
 MISSING: Final = object()
 
 
-class RedisClient(RedisCacheClient):
+class RedisClient(Client, RedisCacheClient):
     """
     The commands on a primary and its replicas, with the methods that Django's `RedisCache` calls.
 
@@ -28,6 +32,9 @@ class RedisClient(RedisCacheClient):
     *ignore_exc* they are logged as errors, and return the result of a write that changed nothing. What a server refuses
     raises redis-py's `ResponseError`.
     """
+
+    _product = PRODUCT
+    _read_errors = _write_errors = (RedisCacheError,)
 
     # Django's, which its stubs leave out.
     _pool_class: Any
@@ -48,14 +55,19 @@ class RedisClient(RedisCacheClient):
         self._clients = [client_at(each, self._pool_class, options, self._pool_options) for each in servers]
         self._client_by_pool = {each.connection_pool: each for each in self._clients}
         # Django calls it for each command to make a client.
-        self._client: Callable[..., Client] = self._kept_client
+        self._client: Callable[..., RedisPyClient] = self._kept_client
 
     # --- servers ---
+
+    @property
+    def natively_async(self) -> bool:
+        """Whether event loops can have connections of their own."""
+        return all(each.server.pool.loops is not None for each in self._clients)
 
     def _get_connection_pool(self, write: bool) -> Any:  # noqa: FBT001 -- as Django has it
         return self._clients[self._get_connection_pool_index(write)].connection_pool
 
-    def _kept_client(self, *, connection_pool: Any) -> Client:
+    def _kept_client(self, *, connection_pool: Any) -> RedisPyClient:
         return self._client_by_pool[connection_pool]
 
     def server_of(self, key: str | None, *, write: bool) -> RedisServer:
@@ -75,116 +87,124 @@ class RedisClient(RedisCacheClient):
 
     # --- reading ---
 
-    def get(self, key: Any, default: Any) -> Any:
+    def _get(self, key: Any, default: Any) -> Requests[Any]:
         """Return a value; *default* if it is missing or unreadable, or the server is unreachable."""
-        value = self.load(self._read("get", key, ask("GET", key), lost=None))
+        value = self.load((yield self._read("get", key, Command("GET", key), None)))
         return default if value is MISSING else value
+
+    get, aget = both(_get)
 
     def get_or_raise(self, operation: str, key: str, default: Any) -> Any:
         """Return a value of the primary, but raise if it is unreachable: for operations that report a miss."""
-        value = self.load(self._write(operation, key, ask("GET", key), lost=None))
+        value = self.load(self._send(self._write(operation, key, Command("GET", key), None)))
         return default if value is MISSING else value
 
-    def get_many(self, keys: Iterable[Any]) -> dict[Any, Any]:
+    def _get_many(self, keys: Iterable[Any]) -> Requests[dict[Any, Any]]:
         """Return the values of some keys, by one command."""
         names = list(keys)
-        found: list[Any] = self._read("get_many", None, ask_many(names), lost=[]) if names else []
-        return self._loaded(names, found)
+        found = (yield self._read("get_many", None, ReadMany(names), [])) if names else []
+        values = {key: self.load(data) for key, data in zip(names, found, strict=False)}
+        return {key: value for key, value in values.items() if value is not MISSING}
 
-    def has_key(self, key: Any) -> bool:
+    get_many, aget_many = both(_get_many)
+
+    def _has_key(self, key: Any) -> Requests[bool]:
         """Tell whether there is a value."""
-        return bool(self._read("has_key", key, ask("EXISTS", key), lost=0))
+        return bool((yield self._read("has_key", key, Command("EXISTS", key), 0)))
+
+    has_key, ahas_key = both(_has_key)
 
     # --- writing ---
 
-    def set(self, key: Any, value: Any, timeout: Any) -> None:
+    def _set(self, key: Any, value: Any, timeout: Any) -> Request[Any]:
         """Store a value; with a timeout of 0, delete it."""
-        self._write("set", key, ask(*self._set_command(key, value, timeout)), lost=None)
+        return self._write("set", key, Command(*self._set_command(key, value, timeout)), None)
 
-    def add(self, key: Any, value: Any, timeout: Any) -> bool:
+    set, aset = both(_set)
+
+    def _add(self, key: Any, value: Any, timeout: Any) -> Requests[bool]:
         """Store a value if there is none; return whether it was stored. A timeout of 0 stores nothing."""
         command = self._set_command(key, value, timeout)
         if timeout == 0:
-            return not self._write("add", key, ask("EXISTS", key), lost=1)
-        return bool(self._write("add", key, ask(*command, "NX"), lost=None))
+            return not (yield self._write("add", key, Command("EXISTS", key), 1))
+        return bool((yield self._write("add", key, Command(*command, "NX"), None)))
 
-    def touch(self, key: Any, timeout: Any) -> bool:
+    add, aadd = both(_add)
+
+    def _touch(self, key: Any, timeout: Any) -> Requests[bool]:
         """Give a value a new timeout; return whether there is a value."""
         if timeout is not None:
-            return bool(self._write("touch", key, ask("EXPIRE", key, timeout), lost=0))
+            return bool((yield self._write("touch", key, Command("EXPIRE", key, timeout), 0)))
         # PERSIST answers 0 for a value that lives for ever, too.
-        answers = self._write("touch", key, ask_each([("PERSIST", key), ("EXISTS", key)]), lost=[0])
+        answers = yield self._write("touch", key, Commands([("PERSIST", key), ("EXISTS", key)]), [0])
         return bool(raise_refusal(answers[-1]))
 
-    def delete(self, key: Any) -> bool:
-        """Delete a value; return whether there was one."""
-        return bool(self._write("delete", key, ask("DEL", key), lost=0))
+    touch, atouch = both(_touch)
 
-    def incr(self, key: Any, delta: int) -> int:
+    def _delete(self, key: Any) -> Requests[bool]:
+        """Delete a value; return whether there was one."""
+        return bool((yield self._write("delete", key, Command("DEL", key), 0)))
+
+    delete, adelete = both(_delete)
+
+    def _incr(self, key: Any, delta: int) -> Requests[int]:
         """
         Add to a number, and return the sum.
 
         Raises:
             ValueError: There is no value.
         """
-
-        def command(connection: Any) -> Any:
-            exists = ask("EXISTS", key)(connection)  # 1, 0 or a refusal
-            return ask("INCRBY", key, delta)(connection) if exists == 1 else exists or None
-
-        total: int | None = self._write("incr", key, command, lost=None)
+        total: int | None = None
+        if (yield self._write("incr", key, Command("EXISTS", key), 0)):
+            total = yield self._write("incr", key, Command("INCRBY", key, delta), None)
         if total is None:
             msg = f"Key {key!r} not found."
             raise ValueError(msg)
         return total
 
-    def store_many(self, data: Mapping[str, Any], timeout: Any) -> FailedKeys:
+    incr, aincr = both(_incr)
+
+    def _store_many(self, data: Mapping[str, Any], timeout: Any) -> Requests[FailedKeys]:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
         commands = [(key, self._set_command(key, value, timeout)) for key, value in data.items()]
         failed = FailedKeys()
         for chunk in chunks(commands, [size_of(command) for _, command in commands]):
-            answers = self._answers("set_many", [command for _, command in chunk])
-            note_failed(failed, [key for key, _ in chunk], answers)
+            answers = yield self._write("set_many", None, Commands([command for _, command in chunk]), ERROR)
+            answers = [answers] * len(chunk) if isinstance(answers, Exception) else answers
+            failed += [key for (key, _), answer in zip(chunk, answers, strict=True) if isinstance(answer, Exception)]
+            failed.error = failed.error or next((each for each in answers if isinstance(each, Exception)), None)
         return failed
 
-    def delete_many(self, keys: Iterable[Any]) -> None:
+    store_many, astore_many = both(_store_many)
+
+    def _delete_many(self, keys: Iterable[Any]) -> Requests[None]:
         """Delete values, by one command."""
         names = list(keys)
         if names:
-            self._write("delete_many", None, ask("DEL", *names), lost=0)
+            yield self._write("delete_many", None, Command("DEL", *names), 0)
 
-    def clear(self) -> bool:
+    delete_many, adelete_many = both(_delete_many)
+
+    def _clear(self) -> Requests[bool]:
         """Delete all keys of the database, also those of other programs."""
-        return bool(self._write("clear", None, ask("FLUSHDB"), lost=False))
+        return bool((yield self._write("clear", None, Command("FLUSHDB"), lost=False)))
+
+    clear, aclear = both(_clear)
 
     # --- running a command ---
 
-    def _read(self, operation: str, key: str | None, command: RedisCommand[T], *, lost: T) -> T:
-        try:
-            return raise_refusal(self.server_of(key, write=False).run(operation, command, writes=False))
-        except RedisCacheError:  # `Server` logs an outage, once
-            return lost
+    def _read(self, operation: str, key: str | None, exchange: Exchange[T], lost: T) -> Request[T]:
+        return Request(operation, self.server_of(key, write=False), exchange, lost, writes=False)
 
-    def _write(self, operation: str, key: str | None, command: RedisCommand[T], *, lost: T) -> T:
-        try:
-            return raise_refusal(self.server_of(key, write=True).run(operation, command, writes=True))
-        except RedisCacheError as error:
-            if not self._ignore_exc:
-                raise
-            log_lost_write(PRODUCT, operation, error)
-            return lost
+    def _write(self, operation: str, key: str | None, exchange: Exchange[T], lost: T) -> Request[T]:
+        return Request(operation, self.server_of(key, write=True), exchange, lost, writes=True)
 
-    def _answers(self, operation: str, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send writes at once, and return all answers, errors among them."""
-        try:
-            return self.server_of(None, write=True).run(operation, ask_each(commands), writes=True)
-        except RedisCacheError as error:
-            return self._lost_answers(operation, error, len(commands))
+    def _over(self, exchange: Any) -> OnConnection[Any]:
+        over: OnConnection[Any] = exchange.over
+        return over
 
-    def _lost_answers(self, operation: str, error: RedisCacheError, count: int) -> list[Any]:
-        if self._ignore_exc:
-            log_lost_write(PRODUCT, operation, error)
-        return [error] * count
+    def _send(self, request: Request[Any]) -> Any:
+        return raise_refusal(super()._send(request)) if request.lost is not ERROR else super()._send(request)
 
     # --- values ---
 
@@ -205,10 +225,6 @@ class RedisClient(RedisCacheClient):
         serializer = self._serializer
         return type(serializer) is RedisSerializer and vars(serializer).get("protocol") == HIGHEST_PROTOCOL
 
-    def _loaded(self, keys: Iterable[Any], found: Iterable[Any]) -> dict[Any, Any]:
-        values = {key: self.load(data) for key, data in zip(keys, found, strict=False)}
-        return {key: value for key, value in values.items() if value is not MISSING}
-
     def dump(self, value: Any) -> Any:
         """Return a value as it is stored: bytes, text or an integer."""
         return self._serializer.dumps(value)
@@ -228,12 +244,6 @@ class RedisClient(RedisCacheClient):
 def size_of(command: Sequence[Any]) -> int:
     """Return the bytes of the longest argument of a command: of its value."""
     return max(len(each) for each in command if isinstance(each, str | bytes))
-
-
-def note_failed(failed: FailedKeys, keys: Iterable[str], answers: Sequence[Any]) -> None:
-    """Enter the keys whose answers are errors, and the first error."""
-    failed += [key for key, answer in zip(keys, answers, strict=True) if isinstance(answer, Exception)]
-    failed.error = failed.error or next((each for each in answers if isinstance(each, Exception)), None)
 
 
 def raise_refusal(answer: T) -> T:

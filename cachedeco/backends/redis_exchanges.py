@@ -1,4 +1,4 @@
-"""Commands to Redis as an event loop sends them, many on one connection, by RESP2; see `loop_connection`."""
+"""Commands to Redis: as redis-py sends them, and as an event loop does, many on one connection, by RESP2."""
 
 import socket
 import struct
@@ -15,7 +15,7 @@ from cachedeco.backends.redis_errors import is_failure
 from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
 from cachedeco.storage.direct_access import TOKEN_PICKLE_BYTES, bytes_in_pickle, bytes_in_pickles, pickled_tokens
 from cachedeco.storage.readers import packed_mget
-from cachedeco.storage.redis_connections import Part, pack, values_in
+from cachedeco.storage.redis_connections import Part, answer_of, answers_to, pack, values_in
 from cachedeco.storage.replies import FEW, ReplyParser, more
 
 _OK: Final = b"+OK\r\n"
@@ -48,36 +48,52 @@ _KNOWN_OF_TLS: Final = frozenset(
 class Commands:
     """Send some commands; the answer is a list of theirs, text as bytes, and refusals as errors."""
 
-    __slots__ = ("_count", "command")
+    __slots__ = ("_commands", "_packed")
 
-    def __init__(self, commands: Sequence[bytes]) -> None:
-        """Take packed commands."""
-        self.command = b"".join(commands)
-        self._count = len(commands)
+    def __init__(self, commands: Sequence[Sequence[Part]], packed: bytes = b"") -> None:
+        """Take the parts of each, or as many commands that are packed already."""
+        self._commands = commands
+        self._packed = packed
+
+    @property
+    def command(self) -> bytes:
+        """The bytes that an event loop sends."""
+        self._packed = self._packed or b"".join(map(pack, self._commands))
+        return self._packed
+
+    def over(self, connection: Any) -> Any:
+        """Do so on a connection of redis-py, for sync code."""
+        return answers_to(connection.pack_commands(self._commands), len(self._commands), connection)
 
     def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
         """See `Exchange`."""
-        end = at + len(_OK) * self._count
-        return ([b"OK"] * self._count, end) if data[at:end] == _OK * self._count else None
+        count = len(self._commands)
+        end = at + len(_OK) * count
+        return ([b"OK"] * count, end) if data[at:end] == _OK * count else None
 
     def parse(self, data: bytes) -> ReplyParser[tuple[Any, bytes]]:
         """See `Exchange`."""
         answers = []
         at = 0
-        for _ in range(self._count):
+        for _ in self._commands:
             answer, (data, at) = yield from parse_reply((data, at))
             answers.append(answer)
         return _failure_among(answers) or answers, data[at:]
 
 
 class Command(Commands):
-    """Send one command; the answer is its own."""
+    """Send one command; the answer is its own, a refusal as an error."""
 
     __slots__ = ()
 
     def __init__(self, *parts: Part) -> None:
-        """Pack it."""
-        super().__init__([pack(parts)])
+        """Take its parts."""
+        super().__init__([parts])
+
+    def over(self, connection: Any) -> Any:
+        """See `Commands`."""
+        connection.send_command(*self._commands[0])
+        return answer_of(connection)
 
     def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
         """See `Exchange`."""
@@ -92,12 +108,16 @@ class Command(Commands):
 class ReadMany(Command):
     """MGET; its answer has a value for each key."""
 
-    __slots__ = ()
+    __slots__ = ("_count",)
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Pack it."""
+        """Take the keys."""
         super().__init__("MGET", *keys)
         self._count = len(keys)
+
+    def over(self, connection: Any) -> Any:
+        """See `Commands`."""
+        return values_in(super().over(connection), self._count)
 
     def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
         """See `Exchange`."""
@@ -111,13 +131,13 @@ class ReadMany(Command):
 
 
 class ReadEach(ReadMany):
-    """MGET of valid keys."""
+    """MGET of valid keys, for event loops."""
 
     __slots__ = ()
 
     def __init__(self, keys: Sequence[str]) -> None:
         """Pack it."""
-        self.command = packed_mget(keys)
+        self._packed = packed_mget(keys)
         self._count = len(keys)
 
 

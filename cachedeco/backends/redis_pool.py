@@ -12,7 +12,7 @@ from cachedeco.backends.loops import Loops
 from cachedeco.backends.redis_exchanges import Command
 from cachedeco.backends.server import Failures, ServerLoops
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.storage.redis_connections import RedisConnections, answer_of, ask
+from cachedeco.storage.redis_connections import RedisConnections, answer_of
 from cachedeco.storage.replies import ReplyParser
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ class SentinelPool(RedisPool):
         failure: Exception | None = None
         for each in list(self._sentinels):
             try:
-                return self._address_in(each.run(ask(*self._question), writes=False))
+                return self._address_in(each.run(Command(*self._question).over, writes=False))
             except (OSError, redis.exceptions.RedisError) as error:
                 pass_interrupt(error)
                 failure = self._put_last(each, error)

@@ -103,27 +103,6 @@ class _TextPacker:
         return self._packer.pack(*[str(each) if type(each) in _NUMBERS else each for each in arguments])
 
 
-def ask(*arguments: Any) -> RedisCommand[Any]:
-    """Return what sends one command, and returns its answer: see `answer_of()`."""
-
-    def command(connection: Any) -> Any:
-        connection.send_command(*arguments)
-        return answer_of(connection)
-
-    return command
-
-
-def ask_many(keys: Sequence[Any]) -> RedisCommand[Any]:
-    """Return what sends MGET, and returns its answer, which has a value for each key."""
-    command = ask("MGET", *keys)
-    return lambda connection: values_in(command(connection), len(keys))
-
-
-def ask_each(commands: Sequence[Sequence[Any]]) -> RedisCommand[list[Any]]:
-    """Return what sends several commands at once, and then returns all answers."""
-    return lambda connection: answers_to(connection.pack_commands(commands), len(commands), connection)
-
-
 def answers_to(sent: Iterable[bytes], count: int, connection: Any) -> list[Any]:
     """Send packed commands at once, and then return all answers."""
     connection.send_packed_command(sent)

@@ -11,12 +11,11 @@ from tests.house.test_public_names import output_of
 
 # From the ground up.
 ROOMS = [
-    *("options", "writes", "sockets", "exchange", "loop_connection", "loops", "server"),
+    *("options", "writes", "sockets", "exchange", "loop_connection", "loops", "server", "requests"),
     *("methods", "serializers"),
     *("memcached_errors", "memcached_pickles", "memcached_answers", "memcached_exchanges", "memcached_pool"),
-    *("memcached_options", "memcached_ring", "memcached_async", "memcached"),
-    *("redis_errors", "redis_options", "redis_exchanges", "redis_pool", "redis_servers", "redis_client"),
-    *("redis_async", "redis"),
+    *("memcached_options", "memcached_ring", "memcached"),
+    *("redis_errors", "redis_options", "redis_exchanges", "redis_pool", "redis_servers", "redis_client", "redis"),
 ]
 PACKAGE = Path(backends.__file__).parent
 SOURCES = {path.stem: path.read_text() for path in PACKAGE.glob("*.py") if path.stem != "__init__"}

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.core.cache.backends.redis import RedisCacheClient
 
-from cachedeco.storage.redis_connections import RedisConnections, ask, ask_each, pack
+from cachedeco.backends.redis_exchanges import Command, Commands
+from cachedeco.storage.redis_connections import RedisConnections, pack
 from tests.support.servers import Redis
 
 
@@ -30,8 +31,8 @@ def test_hiredis_packs_no_numbers(packed: list[tuple[Any, ...]], redis_server: R
     client = RedisCacheClient([f"{address}/3"], protocol=3)
     connections = RedisConnections(client._get_connection_pool)
 
-    set_answer = connections.run(ask("SET", "number", 7, "EX", 60), writes=True)
-    answers = connections.run(ask_each([("INCRBY", "number", 2), ("SETRANGE", "number", 0, b"8")]), writes=True)
+    set_answer = connections.run(Command("SET", "number", 7, "EX", 60).over, writes=True)
+    answers = connections.run(Commands([("INCRBY", "number", 2), ("SETRANGE", "number", 0, b"8")]).over, writes=True)
     connections.clear()
 
     assert (b"OK", [9, 1]) == (set_answer, answers)
