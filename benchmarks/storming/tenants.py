@@ -601,7 +601,7 @@ def end_pauses() -> None:
         breaker.end_pause()
 
 
-# What is empty when no caller computes, invalidates or waits: of the list of state in cachedeco.runtime.state.
+# What is empty when no caller computes, invalidates or waits: of the list of state in tests/house/state.py.
 EMPTY_AT_REST: Final = (
     ("loading.flights", "_flights"),
     ("invalidation.commits", "waiting"),

@@ -1,9 +1,10 @@
-"""The list of the process's state names all that the package keeps, and resets it."""
+"""The list of the process's state names all that the package keeps, and events reset it."""
 
 import ast
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from threading import Event, Lock, RLock, Thread, current_thread
@@ -17,7 +18,8 @@ import cachedeco
 from cachedeco.backends.memcached_pool import MemcachedPool
 from cachedeco.loading import flights
 from cachedeco.runtime import state
-from cachedeco.runtime.state import NEW_LOCK, PIECES, Piece
+from cachedeco.runtime.state import RESETS, Reset
+from tests.house.state import STATE
 from tests.support.threads import PATIENCE_SECONDS
 
 PACKAGE = Path(cachedeco.__file__).parent
@@ -34,9 +36,9 @@ CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "remo
 REGISTRATIONS = {"atexit.register", "os.register_at_fork", "signal.signal"}
 # The functions of ours that Python and Django call, and what they do.
 HANDLERS = {
-    ("runtime.state", "os.register_at_fork"): "a fork: resets the pieces",
+    ("runtime.state", "os.register_at_fork"): "a fork: resets the state",
     ("runtime.state", "request_started.connect"): "a request begins: the process may be an unannounced child",
-    ("runtime.state", "setting_changed.connect"): "a change of settings: resets the pieces",
+    ("runtime.state", "setting_changed.connect"): "a change of settings: resets the state",
     ("storage.connections", "request_finished.connect"): "the end of a request: closes the thread's caches",
     ("invalidation.retry_queue", "atexit.register"): "the exit: delivers what waits, once more",
     ("invalidation.tables", "class_prepared.connect"): "a model is defined: forgets what is known of tables",
@@ -54,6 +56,12 @@ HANDLERS = {
 }
 
 Found = tuple[str, str]
+
+
+def split(place: str) -> Found:
+    """Return the module and the name of a piece of the list; a name of a class has a dot of its own."""
+    module = max((each for each in TREES if place.startswith(f"{each}.")), key=len, default=place.rpartition(".")[0])
+    return module, place.removeprefix(f"{module}.")
 
 
 def targets_of(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
@@ -100,10 +108,9 @@ def test_list_names_all_state() -> None:
     """Each name at the top of a module that can change is in the list, and nothing else is."""
     found = {each for module in TREES for each in state_of(module)}
     # A door that was deleted has taken its state with it.
-    listed = {(piece.module, piece.name) for piece in PIECES if piece.module in TREES}
+    pieces = [split(place) for place in STATE]
 
-    assert sorted(found) == sorted(listed)
-    assert len(PIECES) == len({(piece.module, piece.name) for piece in PIECES})
+    assert sorted(found) == sorted((module, name) for module, name in pieces if module in TREES)
 
 
 @pytest.mark.parametrize("module", TREES)
@@ -132,32 +139,28 @@ def test_constants_stay_as_they_are(module: str) -> None:
 
 
 def test_each_lock_is_renewed_in_a_child() -> None:
-    """No lock that another thread of the parent may hold keeps a child waiting."""
+    """No lock that another thread of the parent may hold keeps a child waiting: each is another one behind a fork."""
     locks = {
-        (module, name)
+        (module, name): getattr(import_module(f"cachedeco.{module}"), name)
         for module, tree in TREES.items()
         for statement in tree.body
         for name, value in targets_of(statement)
         if locks_in(value)
     }
 
-    assert locks <= {(piece.module, piece.name) for piece in PIECES if piece.fork is not None}
+    state.reset("fork")
+    renewed = {place: getattr(import_module(f"cachedeco.{place[0]}"), place[1]) for place in locks}
+
+    assert locks
+    assert [] == [place for place in locks if locks[place] is renewed[place]]
 
 
-@pytest.mark.parametrize("piece", [piece for piece in PIECES if piece.module in TREES], ids=lambda each: each[:2])
-def test_resets_fit_the_piece(piece: Piece) -> None:
-    """What a piece's reset calls or replaces is there, and of the kind that it makes."""
-    __import__(f"cachedeco.{piece.module}")
-    module = sys.modules[f"cachedeco.{piece.module}"]
-    resets = [piece.fork, piece.settings, piece.caches, piece.test]
+@pytest.mark.parametrize("reset", [each for each in RESETS if each.module in TREES], ids=lambda each: each[:2])
+def test_resets_fit_the_state(reset: Reset) -> None:
+    """What a reset calls or replaces is there, and of the kind that it makes."""
+    found = attrgetter(reset.path)(import_module(f"cachedeco.{reset.module}"))
 
-    assert piece.what
-    assert hasattr(module, piece.name)
-    for how in resets:
-        if isinstance(how, str):
-            assert callable(attrgetter(how)(module))
-        elif how is not None:
-            assert type(how()) is type(getattr(module, piece.name))
+    assert callable(found) if reset.make is None else type(reset.make()) is type(found)
 
 
 def test_list_names_all_handlers() -> None:
@@ -196,17 +199,16 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_event_resets_what_the_list_says(module: ModuleType) -> None:
-    """A piece is kept, emptied in place, replaced, or reset by its module: once for all that name the same function."""
+    """A piece is kept, emptied in place, replaced, or reset by its module."""
     emptied, lock = module.emptied, module.lock
-    pieces = [
-        Piece("sample", "kept", "stays"),
-        Piece("sample", "emptied", "goes", fork="emptied.clear"),
-        Piece("sample", "lock", "is another", fork=NEW_LOCK),
-        Piece("sample", "calls", "by a function", fork="forget", settings="forget"),
-        Piece("sample", "forget", "by the same one", fork="forget"),
+    resets = [
+        Reset("sample", "kept.clear", ("settings",)),
+        Reset("sample", "emptied.clear", ("fork",)),
+        Reset("sample", "lock", ("fork",), RLock),
+        Reset("sample", "forget", ("settings", "fork")),
     ]
 
-    state.reset("fork", pieces)
+    state.reset("fork", resets)
 
     assert ({"a": 1}, {}, ["forget"]) == (module.kept, module.emptied, module.calls)
     assert emptied is module.emptied
@@ -216,13 +218,13 @@ def test_event_resets_what_the_list_says(module: ModuleType) -> None:
 def test_module_that_is_not_there_yet_has_nothing_to_reset(module: ModuleType) -> None:
     """A fork may come before a module is imported, or while it is."""
     del module.lock, module.forget
-    pieces = [
-        Piece("elsewhere", "lock", "of a module that was not imported", fork=NEW_LOCK),
-        Piece("sample", "lock", "of one that was in part", fork=NEW_LOCK),
-        Piece("sample", "calls", "of one that was in part", fork="forget"),
+    resets = [
+        Reset("elsewhere", "lock", ("fork",), RLock),
+        Reset("sample", "lock", ("fork",), RLock),
+        Reset("sample", "forget", ("fork",)),
     ]
 
-    state.reset("fork", pieces)
+    state.reset("fork", resets)
 
     assert not hasattr(module, "lock")
 

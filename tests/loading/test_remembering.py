@@ -473,7 +473,7 @@ def test_other_process_or_settings_have_read_nothing(occasion: Any, commands: Co
     with remembered():
         listed(1), listed(1)
         commands.clear()
-        state.reset(occasion, [each for each in state.PIECES if each.module == "invalidation.epochs"])
+        state.reset(occasion, [each for each in state.RESETS if each.module == "invalidation.epochs"])
         listed(1)
 
     assert ["get_many"] == commands.names

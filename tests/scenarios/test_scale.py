@@ -14,9 +14,9 @@ from django.db import transaction
 
 from cachedeco import Namespace, cached_query, cached_query_many, rows
 from cachedeco.functions import naming
-from cachedeco.runtime.state import PIECES
 from cachedeco.tracking import nested_names
 from tests.conftest import CacheConfig, UseCaches
+from tests.house.state import STATE
 from tests.models import Squad
 from tests.support.backends import Commands
 from tests.support.clubs import Undone
@@ -201,14 +201,15 @@ def sizes() -> dict[str, int]:
     """Return how much each piece of the process's state holds; a cache that has a bound of its own counts nothing."""
     gc.collect()
     found: dict[str, int] = {}
-    for piece in PIECES:
-        held: Any = getattr(sys.modules.get(f"cachedeco.{piece.module}"), piece.name, None)
+    for place in STATE:
+        module, _, name = place.rpartition(".")
+        held: Any = getattr(sys.modules.get(f"cachedeco.{module}"), name, None)
         if hasattr(held, "cache_info"):
             info = held.cache_info()
             if info.maxsize is None:
-                found[f"{piece.module}.{piece.name}"] = info.currsize
+                found[place] = info.currsize
         elif hasattr(held, "__len__"):
-            found[f"{piece.module}.{piece.name}"] = len(held)
+            found[place] = len(held)
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.storm_of_tenants import SHORT, Weather, faults_of, outcome_of, started, storm
 from benchmarks.storming.tenants import BACKENDS, EMPTY_AT_REST, Backend, Board, Course
-from cachedeco.runtime.state import PIECES
+from tests.house.state import STATE
 
 CALM = replace(SHORT, signals=0)
 
@@ -22,7 +22,7 @@ UNDER_SIGNALS = ["ours", *(pytest.param(each, marks=pytest.mark.soak) for each i
 
 def test_what_is_left_behind_is_looked_for_where_it_is() -> None:
     """Each name is one of the list of state, which a test compares with the code."""
-    assert set(EMPTY_AT_REST) <= {(each.module, each.name) for each in PIECES}
+    assert {".".join(each) for each in EMPTY_AT_REST} <= set(STATE)
 
 
 def test_process_that_is_killed_is_named_with_its_signal(tmp_path: Path) -> None:
