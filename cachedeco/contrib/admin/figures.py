@@ -1,8 +1,7 @@
 """Figures of the first page: statistics as rows with bars, the most expensive functions first."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from cachedeco.loading.reasons import MEANINGS
 from cachedeco.runtime.statistics import Statistics, Stats
@@ -16,73 +15,43 @@ _THINNEST: Final = 2
 _WIDEST: Final = 98
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(NamedTuple):
     """A part of a whole, as a bar and as text."""
 
     percent: int  #: of the width
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionRow:
-    """One function."""
-
-    name: str
-    calls: int  #: those that asked the cache
-    ratio: Bar | None  #: the share of hits; None without calls
-    computing: Bar  #: seconds, beside the function that took most of them
-    saved: Bar  #: likewise
-    computations: int
-    reasons: Sequence[Bar]  #: why calls were misses, or bypassed the cache: the most frequent first
-    notes: Sequence[str]  #: what else has happened
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """All that the first page shows."""
-
-    functions: Sequence[FunctionRow]
-    silent: Sequence[str]  #: names of functions without calls
-    legend: Sequence[tuple[str, str]]  #: the reasons that are shown, and what they mean
-    invalidations: Sequence[tuple[str, Bar]]  #: what was invalidated most, and how often
-    total: FunctionRow
-    processes: Sequence[str]
-    is_shared: bool
-    problem: str
-
-
-def figures_of(statistics: Statistics, names: Iterable[str]) -> Figures:
-    """Return the figures of some statistics; *names* are those of the functions that this process knows."""
+def figures_of(statistics: Statistics, names: Iterable[str]) -> dict[str, Any]:
+    """Return what the page shows of some statistics; *names* are those of the functions that this process knows."""
     total = statistics.total
     by_name = {name: each for name, each in statistics.functions.items() if name and each != Stats()}
     computing = max([each.seconds_computing for each in by_name.values()], default=0.0)
     saved = max([each.seconds_saved for each in by_name.values()], default=0.0)
     ranked = sorted(by_name.items(), key=lambda item: (-item[1].seconds_computing, -item[1].seconds_saved, item[0]))
-    return Figures(
-        functions=[_row(name, each, computing, saved) for name, each in ranked],
-        silent=sorted(set(names) - by_name.keys()),
-        legend=[(reason, text) for reason, text in {**MEANINGS, **_IN_GENERAL}.items() if reason in total.reasons],
-        invalidations=_most(statistics.invalidations),
-        total=_row("", total, total.seconds_computing, total.seconds_saved),
-        processes=statistics.processes,
-        is_shared=statistics.is_shared,
-        problem=statistics.problem,
-    )
+    return {
+        "functions": [_row(name, each, computing, saved) for name, each in ranked],
+        "silent": sorted(set(names) - by_name.keys()),
+        "legend": [(reason, text) for reason, text in {**MEANINGS, **_IN_GENERAL}.items() if reason in total.reasons],
+        "invalidations": _most(statistics.invalidations),
+        "total": _row("", total, total.seconds_computing, total.seconds_saved),
+        "statistics": statistics,
+    }
 
 
-def _row(name: str, stats: Stats, most_computing: float, most_saved: float) -> FunctionRow:
+def _row(name: str, stats: Stats, most_computing: float, most_saved: float) -> dict[str, Any]:
+    """Return the figures of one function; the seconds are beside those of the function that has most of them."""
     ratio = stats.hit_ratio
-    return FunctionRow(
-        name=name,
-        calls=stats.hits + stats.stale + stats.misses,
-        ratio=None if ratio is None else Bar(_percent(ratio, 1), share(ratio)),
-        computing=Bar(_percent(stats.seconds_computing, most_computing), duration(stats.seconds_computing)),
-        saved=Bar(_percent(stats.seconds_saved, most_saved), duration(stats.seconds_saved)),
-        computations=stats.computations,
-        reasons=_reasons(stats),
-        notes=list(_notes(stats)),
-    )
+    return {
+        "name": name,
+        "calls": stats.hits + stats.stale + stats.misses,
+        "ratio": None if ratio is None else Bar(_percent(ratio, 1), share(ratio)),
+        "computing": Bar(_percent(stats.seconds_computing, most_computing), duration(stats.seconds_computing)),
+        "saved": Bar(_percent(stats.seconds_saved, most_saved), duration(stats.seconds_saved)),
+        "computations": stats.computations,
+        "reasons": _reasons(stats),
+        "notes": list(_notes(stats)),
+    }
 
 
 def _reasons(stats: Stats) -> list[Bar]:

@@ -1,7 +1,7 @@
 """Forms: which call to explain, what to invalidate."""
 
 import shlex
-from typing import Any, Final
+from typing import Final
 
 from django import forms
 from django.apps import apps
@@ -17,23 +17,27 @@ ARGUMENTS_HELP: Final = (
 TYPED: Final = {"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}
 
 
+def _functions() -> list[tuple[str, str]]:
+    """Return the functions that this process knows: no other module is imported."""
+    return [(name, name) for name in sorted({spec.name for spec in decorated_functions()})]
+
+
+def _models() -> list[tuple[str, str]]:
+    """Return the models that have a table."""
+    labels = sorted(model._meta.label for model in apps.get_models() if model._meta.managed)
+    return [(label, label) for label in labels]
+
+
 class CallForm(forms.Form):
     """A function, and the arguments of a call."""
 
-    function = forms.ChoiceField()
+    function = forms.ChoiceField(choices=_functions)
     arguments = forms.CharField(
         required=False,
         max_length=LONGEST,
         help_text=ARGUMENTS_HELP,
         widget=forms.TextInput(attrs=TYPED),
     )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Offer the functions that this process knows: no other module is imported."""
-        super().__init__(*args, **kwargs)
-        names = sorted({spec.name for spec in decorated_functions()})
-        self.fields["function"] = forms.ChoiceField(choices=[(name, name) for name in names])
-        self.order_fields(["function", "arguments"])
 
     def clean_arguments(self) -> list[str]:
         """Return the arguments as a shell reads them."""
@@ -57,12 +61,4 @@ class NamespaceForm(forms.Form):
 class ModelForm(forms.Form):
     """A model of the project."""
 
-    model = forms.ChoiceField(help_text="All that depends on it, or on rows of it.")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Offer the models that have a table."""
-        super().__init__(*args, **kwargs)
-        labels = sorted(model._meta.label for model in apps.get_models() if model._meta.managed)
-        self.fields["model"] = forms.ChoiceField(
-            choices=[(label, label) for label in labels], help_text=self.fields["model"].help_text
-        )
+    model = forms.ChoiceField(choices=_models, help_text="All that depends on it, or on rows of it.")

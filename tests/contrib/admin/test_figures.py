@@ -34,17 +34,21 @@ def test_function_has_its_ratio_its_costs_and_its_reasons() -> None:
 
     figures = figures_of(Statistics({"cheap": cheap, "dear": dear, "": Stats(errors=1)}, {}, ("a:1",)), ["cheap", "no"])
 
-    first, second = figures.functions
+    first, second = figures["functions"]
     assert ("dear", 10, Bar(90, "90 %"), Bar(100, "2 s"), Bar(0, "0 s")) == (
-        first.name,
-        first.calls,
-        first.ratio,
-        first.computing,
-        first.saved,
+        first["name"],
+        first["calls"],
+        first["ratio"],
+        first["computing"],
+        first["saved"],
     )
-    assert [Bar(75, "3 invalidated"), Bar(25, "1 absent")] == first.reasons
-    assert (Bar(25, "25 %"), Bar(25, "500 ms"), Bar(100, "4 s")) == (second.ratio, second.computing, second.saved)
-    assert (["no"], Bar(71, "71 %")) == (figures.silent, figures.total.ratio)
+    assert [Bar(75, "3 invalidated"), Bar(25, "1 absent")] == first["reasons"]
+    assert (Bar(25, "25 %"), Bar(25, "500 ms"), Bar(100, "4 s")) == (
+        second["ratio"],
+        second["computing"],
+        second["saved"],
+    )
+    assert (["no"], Bar(71, "71 %")) == (figures["silent"], figures["total"]["ratio"])
 
 
 @pytest.mark.parametrize(
@@ -52,9 +56,9 @@ def test_function_has_its_ratio_its_costs_and_its_reasons() -> None:
 )
 def test_bar_is_full_or_empty_only_if_the_figure_is(hits: int, misses: int, percent: int) -> None:
     """One hit among many misses is seen, and so is one miss among many hits."""
-    [row] = figures_of(stats(hits=hits, misses=misses), []).functions
+    [row] = figures_of(stats(hits=hits, misses=misses), [])["functions"]
 
-    assert percent == (row.ratio and row.ratio.percent)
+    assert percent == (row["ratio"] and row["ratio"].percent)
 
 
 @pytest.mark.parametrize(
@@ -69,16 +73,16 @@ def test_bar_is_full_or_empty_only_if_the_figure_is(hits: int, misses: int, perc
 )
 def test_what_is_worth_a_look_is_a_note(counts: dict[str, Any], note: str) -> None:
     """Beside the name of the function, which may have no calls."""
-    [row] = figures_of(stats(**counts), []).functions
+    [row] = figures_of(stats(**counts), [])["functions"]
 
-    assert ([note], None) == (row.notes, row.ratio)
+    assert ([note], None) == (row["notes"], row["ratio"])
 
 
 def test_most_invalidated_come_first_and_the_others_are_left_out() -> None:
     """Each with a bar beside that of the first."""
     counts = {f"table t{n:02}": n for n in range(1, 31)}
 
-    found = figures_of(Statistics({}, counts, ()), []).invalidations
+    found = figures_of(Statistics({}, counts, ()), [])["invalidations"]
 
     assert (MOST_SUBJECTS, ("table t30", Bar(100, "30"))) == (len(found), found[0])
 
