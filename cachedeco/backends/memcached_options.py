@@ -1,6 +1,5 @@
 """Validate `OPTIONS` and fill in defaults: the options of pymemcache's clients."""
 
-from codecs import lookup
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -23,9 +22,7 @@ from cachedeco.runtime.validation import remedy_for
 
 # Options of pymemcache's Client, with our defaults: Django's for pymemcache, and timeouts for a server that hangs.
 CONNECTION: Final[Mapping[str, Any]] = {
-    "allow_unicode_keys": True,
     "connect_timeout": TIMEOUT_SECONDS,
-    "encoding": "ascii",
     "key_prefix": b"",
     "no_delay": True,
     "socket_keepalive": None,
@@ -59,9 +56,12 @@ PORTS: Final = 2**16
 # Options without a default of ours.
 OPTIONAL: Final = frozenset({"socket_module"})
 # Options of PyMemcacheCache that are accepted and ignored: connections are always pooled, without a lock; every write
-# waits for its answer; and keys never move to another server.
+# waits for its answer; keys never move to another server; and text, that of keys too, is sent as UTF-8.
 WITHOUT_EFFECT: Final = frozenset(
-    {"dead_timeout", "default_noreply", "lock_generator", "retry_attempts", "retry_timeout", "use_pooling"}
+    {
+        *("allow_unicode_keys", "dead_timeout", "default_noreply", "encoding", "lock_generator", "retry_attempts"),
+        *("retry_timeout", "use_pooling"),
+    }
 )
 
 
@@ -86,23 +86,14 @@ def resolve_options(options: Mapping[str, Any]) -> dict[str, Any]:
             shown = "a function" if methods == ("__call__",) else f"an object with {' and '.join(needed)}"
             msg = f"MemcachedCache has {name}={value!r:.80}; it takes {shown}, not its name."
             raise ImproperlyConfigured(msg)
-    _check_others(given)
-    return {**CONNECTION, **OURS, **given}
-
-
-def _check_others(given: Mapping[str, Any]) -> None:
-    keepalive, encoding = given.get("socket_keepalive"), given.get("encoding", "ascii")
+    keepalive = given.get("socket_keepalive")
     if not isinstance(keepalive, KeepaliveOpts | None):
         msg = (
             f"MemcachedCache has socket_keepalive={keepalive!r:.80}; it takes pymemcache's KeepaliveOpts(),"
             " from pymemcache.client.base, or None."
         )
         raise ImproperlyConfigured(msg)
-    try:
-        lookup(encoding)
-    except (LookupError, TypeError):
-        msg = f"MemcachedCache has encoding={encoding!r:.80}; it takes the name of an encoding, such as 'utf-8'."
-        raise ImproperlyConfigured(msg) from None
+    return {**CONNECTION, **OURS, **given}
 
 
 def check_servers(servers: object) -> None:

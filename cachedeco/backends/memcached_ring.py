@@ -14,7 +14,7 @@ from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
 
 from pymemcache.client.base import check_key_helper, normalize_server_spec
-from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
+from pymemcache.exceptions import MemcacheClientError, MemcacheError
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
 from cachedeco.backends import memcached_exchanges as exchanges
@@ -90,13 +90,11 @@ class Ring(Client):
         self._name_of = _server_chooser(options["hasher"], tuple(self._servers))
         self._only = next(iter(self._servers.values())) if len(self._servers) == 1 else None
         self._serde: Serde = options["serde"] or LegacyWrappingSerde(options["serializer"], options["deserializer"])
-        self._encoding = options["encoding"]
         self._ignore_exc = bool(options["ignore_exc"])
         # `Server` logs an outage, once.
         self._read_errors = (MemcachedError, MemcacheClientError) if self._ignore_exc else (MemcachedError,)
         prefix = options["key_prefix"]
         self._prefix = prefix.encode("ascii") if isinstance(prefix, str) else prefix
-        self._unicode = options["allow_unicode_keys"]
 
     # --- reading ---
 
@@ -325,12 +323,7 @@ class Ring(Client):
     def _command(self, command: bytes, key: str, value: object, expire: int) -> bytes:
         """Return the command that stores a value, serialized before a connection is taken: its error breaks none."""
         data, flags = self._serde.serialize(self._name(key), value)
-        if not isinstance(data, bytes):
-            try:
-                data = str(data).encode(self._encoding)
-            except UnicodeEncodeError as error:
-                msg = f"Can't store this value as {self._encoding}: {error}. Set encoding='utf-8' in OPTIONS."
-                raise MemcacheIllegalInputError(msg) from error
+        data = data if isinstance(data, bytes) else str(data).encode()
         return STORING % (command, self._name(key), flags, expire, len(data), data)
 
     def _storing(self, command: bytes, key: str, value: object, expire: int) -> exchanges.Lines[bool]:
@@ -365,7 +358,7 @@ class Ring(Client):
         """Return a key as it is sent."""
         if not self._prefix and len(key) <= LONGEST_KEY and is_valid_key(key):  # faster than character by character
             return key.encode()
-        name: bytes = check_key_helper(key, self._unicode, self._prefix)
+        name: bytes = check_key_helper(key, allow_unicode_keys=True, key_prefix=self._prefix)
         return name
 
     def _load(self, found: Mapping[str, Stored]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pymemcache.client.base import Client, KeepaliveOpts
 from pymemcache.client.hash import HashClient
-from pymemcache.exceptions import MemcacheIllegalInputError
 from pymemcache.serde import CompressedSerde
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedConnectionError
@@ -129,8 +128,6 @@ def test_unknown_option_is_an_error(name: str, expected: str) -> None:
         ("pool_idle_timeout", "60", "a number of seconds, or 0 for no limit"),
         ("pool_idle_timeout", -1, "a number of seconds, or 0"),
         ("socket_keepalive", True, r"pymemcache's KeepaliveOpts\(\)"),
-        ("encoding", "utf-9", "the name of an encoding, such as 'utf-8'"),
-        ("encoding", None, "the name of an encoding"),
         ("serializer", "json.dumps", "a function, not its name"),
         ("hasher", "RendezvousHash", r"an object with add_node\(\) and get_node\(\), not its name"),
     ],
@@ -168,11 +165,11 @@ def test_connection_has_the_options_of_its_client(memcached_server: Memcached) -
     """They reach the socket."""
     keepalive = KeepaliveOpts(idle=35, intvl=8, cnt=5)
 
-    client = opened_by(cache_apart(memcached_server, socket_keepalive=keepalive, encoding="utf-8"))
+    client = opened_by(cache_apart(memcached_server, socket_keepalive=keepalive))
 
     assert client.sock
     assert 1 == client.sock.getsockopt(SOL_SOCKET, SO_KEEPALIVE)
-    assert ("utf-8", keepalive) == (client.encoding, client.socket_keepalive)
+    assert keepalive == client.socket_keepalive
 
 
 @pytest.mark.parametrize("prefix", ["site.", b"site."])
@@ -188,15 +185,6 @@ def test_key_prefix_is_before_djangos(memcached_server: Memcached, prefix: str |
     client.close()
     assert (b"[1]", [1]) == (stored, cache.get("key"))
     assert [b"site.:1:key", ":1:key"] == words.keys
-
-
-def test_keys_may_be_confined_to_ascii(memcached_server: Memcached) -> None:
-    """Before anything is sent, by every method that takes one."""
-    cache = cache_apart(memcached_server, allow_unicode_keys=False)
-
-    for call in (lambda: cache.get("ä"), lambda: cache.set("ä", 1), lambda: cache.set_many({"ä": 1})):
-        with pytest.raises(MemcacheIllegalInputError, match="Non-ASCII"):
-            call()
 
 
 def test_values_are_stored_by_the_serde_of_the_options(memcached_server: Memcached) -> None:
