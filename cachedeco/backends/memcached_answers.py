@@ -36,14 +36,16 @@ def raise_errors(line: bytes, name: bytes) -> None:
         _CLIENT._raise_errors(line, name)  # noqa: SLF001 -- it knows all errors
 
 
-def check_answers(name: bytes, lines: list[bytes]) -> list[bytes]:
+def check_lines(name: bytes, lines: list[bytes]) -> list[bytes]:
     """
     Return the lines that answer commands of a name.
 
     Raises:
         MemcacheUnknownError: One is no answer to it.
+        MemcacheError: One reports another error.
     """
     for line in lines:
+        raise_errors(line, name)
         if not line.startswith(_ANSWERS.get(name, line)):
             raise MemcacheUnknownError(line[:32])
     return lines

@@ -13,7 +13,7 @@ from cachedeco.backends.loops import Endpoint
 from cachedeco.backends.memcached_answers import (
     STORE_EACH,
     STORED_OR_NOT,
-    check_answers,
+    check_lines,
     raise_errors,
 )
 from cachedeco.storage.memcached_replies import REPLY_END, OrderedValues, Stored, cut_hits, parse_bytes, parse_values
@@ -90,7 +90,7 @@ class Lines(Generic[T]):
         """See `Exchange`."""
         *lines, rest = data[at:].split(b"\r\n", self._count)
         if len(lines) < self._count:
-            _check_lines(self._name, lines)  # behind an error no other line may come
+            check_lines(self._name, lines)  # behind an error no other line may come
             return None
         return self._answer_of(lines), len(data) - len(rest)
 
@@ -119,7 +119,7 @@ def delete(name: bytes) -> Lines[bool]:
 
 def delete_many(names: Sequence[bytes]) -> Lines[list[bytes]]:
     """Delete some values."""
-    return Lines(b"delete", [b"delete %b\r\n" % name for name in names], partial(_check_lines, b"delete"))
+    return Lines(b"delete", [b"delete %b\r\n" % name for name in names], partial(check_lines, b"delete"))
 
 
 def touch(name: bytes, expire: int) -> Lines[bool]:
@@ -149,7 +149,7 @@ def flush_all() -> Lines[bool]:
 def _one(name: bytes, command: bytes, convert: Callable[[bytes], T]) -> Lines[T]:
     def answer_of(lines: list[bytes]) -> Any:
         try:
-            return convert(_check_lines(name, lines)[0])
+            return convert(check_lines(name, lines)[0])
         except MemcacheError as error:
             if lines[0].startswith(_ONE_LINE):
                 return error
@@ -158,17 +158,11 @@ def _one(name: bytes, command: bytes, convert: Callable[[bytes], T]) -> Lines[T]
     return Lines(name, [command], answer_of)
 
 
-def _check_lines(name: bytes, lines: list[bytes]) -> list[bytes]:
-    for line in lines:
-        raise_errors(line, name)
-    return check_answers(name, lines)
-
-
 def _acknowledged(lines: list[bytes]) -> Acknowledged:
     results = Acknowledged([line == b"STORED" for line in lines])
     if STORED_OR_NOT.issuperset(lines):  # nearly always
         return results
-    refusals = [line for line in _check_lines(STORE_EACH, lines) if line not in STORED_OR_NOT]
+    refusals = [line for line in check_lines(STORE_EACH, lines) if line not in STORED_OR_NOT]
     results.error = MemcacheServerError(refusals[-1].decode(errors="replace"))
     if not all(line.startswith(_ONE_LINE) for line in refusals):
         raise LastAnswer(results)

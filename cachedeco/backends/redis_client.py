@@ -24,7 +24,10 @@ T = TypeVar("T")
 MISSING: Final = object()
 
 
-class RedisClient(Client, RedisCacheClient):
+_Django: Any = RedisCacheClient  # its stubs leave out much of it
+
+
+class RedisClient(_Django, Client):  # type: ignore[misc] # as said
     """
     The commands on a primary and its replicas, with the methods that Django's `RedisCache` calls.
 
@@ -35,12 +38,6 @@ class RedisClient(Client, RedisCacheClient):
 
     _product = PRODUCT
     _read_errors = _write_errors = (RedisCacheError,)
-
-    # Django's, which its stubs leave out.
-    _pool_class: Any
-    _pool_options: dict[str, Any]
-    _serializer: Any
-    _get_connection_pool_index: Callable[[bool], int]
 
     def __init__(self, servers: list[str], options: Options) -> None:
         """

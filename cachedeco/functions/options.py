@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature, cleandoc
-from sys import float_info
 from textwrap import dedent, indent
 from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_args, get_type_hints
@@ -17,8 +16,10 @@ from cachedeco.runtime.validation import (
     UNSET,
     Seconds,
     Unset,
+    beta_of,
     check_arguments,
     check_returns,
+    flag_of,
     fraction_of,
     remedy_for,
     seconds_of,
@@ -46,20 +47,12 @@ def _check_kind(*kinds: type, taken: str) -> Callable[[str, str, Any], None]:
     return check
 
 
-def _check_flag(function: str, option: str, value: object) -> None:
-    if not isinstance(value, bool):
-        msg = f"{option}={repr_of(value)} for {function}(); it takes True or False."
-        raise TypeError(msg)
+def _check_by(parse: Callable[..., object]) -> Callable[[str, str, Any], None]:
+    def check(function: str, option: str, value: object) -> None:
+        if value is not UNSET:
+            parse(value, what=f"{option} for {function}()")
 
-
-def _check_span(function: str, option: str, value: Any) -> None:
-    if value is not UNSET:
-        span_of(value, what=f"{option} for {function}()")
-
-
-def _check_fraction(function: str, option: str, value: object) -> None:
-    if value is not UNSET:
-        fraction_of(value, what=f"{option} for {function}()")
+    return check
 
 
 def _check_names(function: str, option: str, value: object) -> None:
@@ -100,15 +93,6 @@ def _check_exceptions(function: str, option: str, value: Any) -> None:
         if seconds_of(timeout, what=f"the timeout of {kind.__name__} in {option} for {function}()") == 0:
             msg = f"{option}= for {function}() gives {kind.__name__} the timeout 0, which stores nothing; leave it out."
             raise ValueError(msg)
-
-
-def _check_beta(function: str, option: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{option}={repr_of(value)} for {function}(); it takes XFetch's beta: 0 for never, 1 to begin with."
-        raise TypeError(msg)
-    if not 0 <= value <= float_info.max:
-        msg = f"{option}={repr_of(value)} for {function}(); it takes 0 or more."
-        raise ValueError(msg)
 
 
 def _check_predicate(function: str, option: str, value: object) -> None:
@@ -212,14 +196,14 @@ class CacheOptions(TypedDict, total=False):
     using: Annotated[str, Option(DEFAULT_DB_ALIAS, _check_kind(str, taken="an alias of DATABASES"))]
     version: Annotated[int | str | None, Option(None, _check_kind(int, str, NoneType, taken="a number, text or None"))]
     name: Annotated[str | None, Option(None, _leave_to_keys)]
-    stale_while_revalidate: Annotated[Seconds, Option(0, _check_span)]
-    stale_if_error: Annotated[Seconds, Option(0, _check_span)]
-    early: Annotated[float, Option(0, _check_beta)]
-    jitter: Annotated[float | Unset, Option(UNSET, _check_fraction)]
-    wait: Annotated[Seconds | Unset, Option(UNSET, _check_span)]
-    nested: Annotated[bool, Option(default=True, check=_check_flag)]
+    stale_while_revalidate: Annotated[Seconds, Option(0, _check_by(span_of))]
+    stale_if_error: Annotated[Seconds, Option(0, _check_by(span_of))]
+    early: Annotated[float, Option(0, _check_by(beta_of))]
+    jitter: Annotated[float | Unset, Option(UNSET, _check_by(fraction_of))]
+    wait: Annotated[Seconds | Unset, Option(UNSET, _check_by(span_of))]
+    nested: Annotated[bool, Option(default=True, check=_check_by(flag_of))]
     serializer: Annotated[SerializerOption, Option("pickle", check_serializer)]
-    audit: Annotated[bool, Option(default=True, check=_check_flag)]
+    audit: Annotated[bool, Option(default=True, check=_check_by(flag_of))]
     cache_if: Annotated[Callable[[Any], object], Option(always, _check_predicate)]
     cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _check_exceptions)]
 

@@ -72,11 +72,10 @@ class Settings:
     JITTER: Annotated[float, partial(fraction_of, what="the jitter")] = 0.0
     WAIT: Annotated[float, partial(span_of, what="the wait")] = 5.0
     REFRESH: Annotated[Refresher, validation.refresher_of] = "caller"
-    AUDIT: Annotated[float, validation.share_of] = 0.0
+    AUDIT: Annotated[float, partial(validation.share_of, what="the share")] = 0.0
     AUDIT_SECONDS: Annotated[float, validation.pause_of] = 60.0
     OUTBOX_SECONDS: Annotated[float, partial(span_of, what="the value")] = 600.0
     BREAKER_FAILURES: Annotated[int, validation.failures_of] = 3
-    BREAKER_SECONDS: Annotated[float, validation.pause_of] = 1.0
     MODULES: Annotated[tuple[str, ...], _MODULES] = ("queries",)
     # A value ends with the next write to a table that it has read.
     DEPENDS_ON: Annotated[tuple[Any, ...], _DEPENDENCIES] = ("auto",)
