@@ -13,7 +13,7 @@ import inspect
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from importlib import import_module
+from pkgutil import resolve_name
 from types import CodeType, SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -286,8 +286,8 @@ def _is_used(private: PrivateName) -> bool:
 def _faults_of(private: PrivateName) -> Iterator[str]:
     """Yield the fault of a private name; nothing if it is as expected."""
     try:
-        holder = _resolve(private.holder)
-        caller = _resolve(private.called_by) if private.called_by else None
+        holder = resolve_name(private.holder)
+        caller = resolve_name(private.called_by) if private.called_by else None
     except (ImportError, AttributeError) as error:
         yield f"has no {private.holder.replace(':', '.')}.{private.name} ({error})"
         return
@@ -295,15 +295,6 @@ def _faults_of(private: PrivateName) -> Iterator[str]:
         yield f"has no {private.holder.replace(':', '.')}.{private.name}"
     elif caller is not None and not _mentions(_codes_of(caller), private.name):
         yield f"does not call {private.name} in {private.called_by.replace(':', '.')}"
-
-
-def _resolve(path: str) -> Any:
-    """Import the object that a path, "module" or "module:object", names."""
-    module, _, names = path.partition(":")
-    found: Any = import_module(module)
-    for name in filter(None, names.split(".")):
-        found = getattr(found, name)
-    return found
 
 
 def _codes_of(holder: Any) -> Iterator[CodeType]:

@@ -8,7 +8,7 @@ one by the thread where Django keeps its connections.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from django.core.cache.backends.base import BaseCache
@@ -63,7 +63,11 @@ class Connection:
     aread: AsyncRead | None = None  #: those for event loops; None if there are none
     aread_chunks: AsyncReadChunks | None = None
     awrite: AsyncWrite | None = None
-    pipelines: bool = True  #: whether the writer sends many items in one trip
+    pipelines: bool = field(init=False)  #: whether the writer sends many items in one trip
+
+    def __post_init__(self) -> None:
+        """Look at the writer, before an observer stands in its place."""
+        self.pipelines = not isinstance(self.writer, GeneralWriter)
 
 
 def access_to(cache: BaseCache) -> Connection:
@@ -94,7 +98,7 @@ def access_to(cache: BaseCache) -> Connection:
     if client is not None:
         reader, chunks_reader = hash_client_reader(client, general), hash_client_chunks_reader(client, chunks)
         return Connection(cache, reader, chunks_reader, HashClientWriter(client, cache))
-    return Connection(cache, general, chunks, GeneralWriter(cache), pipelines=False)
+    return Connection(cache, general, chunks, GeneralWriter(cache))
 
 
 def _offered_client(cache: BaseCache) -> Any | None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 from asgiref.sync import SyncToAsync
@@ -82,10 +83,10 @@ def test_everything_is_there() -> None:
 
 def remove(monkeypatch: pytest.MonkeyPatch, path: str, name: str) -> None:
     """Take a name from what a path leads to, and from the code that sets or calls it there."""
-    holder = private_api._resolve(path)
+    holder = resolve_name(path)
     if inspect.isroutine(holder):
         within, _, last = path.rpartition("." if "." in path.partition(":")[2] else ":")
-        monkeypatch.setattr(private_api._resolve(within), last, lambda *_: None)
+        monkeypatch.setattr(resolve_name(within), last, lambda *_: None)
         return
     classes = inspect.getmro(holder if isinstance(holder, type) else type(holder))
     for each in (holder, *classes):
