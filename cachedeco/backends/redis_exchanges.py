@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -78,7 +78,8 @@ class Commands:
         for _ in self._commands:
             answer, (data, at) = yield from parse_reply((data, at))
             answers.append(answer)
-        return _failure_among(answers) or answers, data[at:]
+        # An error that tells of the server, rather than of a command, is the answer to all: see `answer_of()`.
+        return next((answer for answer in answers if is_failure(answer, writes=True)), answers), data[at:]
 
 
 class Command(Commands):
@@ -235,11 +236,6 @@ def _answer_in(line: bytes) -> Any:
     if kind not in _WITH_NUMBERS or not text.removeprefix(b"-").isdigit():
         raise InvalidResponse
     return int(text)
-
-
-def _failure_among(answers: Iterable[Any]) -> Exception | None:
-    """Return the first error that tells of the server, rather than of a command; see `answer_of()`."""
-    return next((answer for answer in answers if is_failure(answer, writes=True)), None)
 
 
 def endpoint_of(location: str, pool: Any, arguments: Mapping[str, Any], idle_seconds: float) -> Endpoint | None:

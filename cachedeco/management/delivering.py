@@ -104,7 +104,6 @@ def _loop(console: Console, deliverer: "Deliverer", every: float, stop: "Stop", 
         # An unreachable server is reported once, not at each run.
         if report != before and any(report):
             console.say(_format_report(report))
-            console.flush()  # or the line stays in the buffer of a pipe for hours
         before = report
         listener.wait(every, stop)
     listener.close()

@@ -30,13 +30,9 @@ class Console:
         self._stderr = stderr
 
     def say(self, text: str) -> None:
-        """Print a line, or several; if the reader of a pipe has gone, as `head -1` does, nothing."""
+        """Print a line, or several, also to a pipe at once; if its reader has gone, as `head -1` does, nothing."""
         with _readers_may_go(self._stdout):
             self._stdout.write(encodable(text, self._stdout))
-
-    def flush(self) -> None:
-        """Send what was printed to a pipe, too."""
-        with _readers_may_go(self._stdout):
             self._stdout.flush()
 
     def whisper(self, text: str, ending: str = "\n") -> None:

@@ -160,7 +160,8 @@ def _plan(function: CachedFunction[..., Any], options: dict[str, Any]) -> tuple[
     if options["ids"] or options["rows"]:
         return _calls_of_rows(function, options, texts)
     arguments = parse_arguments(function, texts)
-    return 1, iter([Planned(_source_text(function, arguments), lambda: arguments)])
+    text = format_arguments(parameters_of(function.uncached), *arguments) or "()"
+    return 1, iter([Planned(text, lambda: arguments)])
 
 
 def _calls_of_lines(function: CachedFunction[..., Any]) -> Iterator[Planned]:
@@ -191,7 +192,7 @@ def _calls_of_rows(
     spec = function._spec
     model = model_named(options["ids"] or options["rows"])
     keys = list(model._default_manager.order_by("pk").values_list("pk", flat=True))
-    first = _first_argument(function)
+    first = next(iter(bare_signature(function.uncached).parameters), "")
     rest = parse_arguments(function, texts, leading=1)
     if options["rows"]:
         if spec.over:
@@ -208,10 +209,6 @@ def _calls_of_rows(
     return len(keys), (Planned(str(key), partial(_with, key, rest)) for key in keys)
 
 
-def _first_argument(function: CachedFunction[..., Any]) -> str:
-    return next(iter(bare_signature(function.uncached).parameters), "")
-
-
 def _with(first: object, rest: ParsedArguments) -> ParsedArguments:
     return [first, *rest[0]], rest[1]
 
@@ -219,10 +216,6 @@ def _with(first: object, rest: ParsedArguments) -> ParsedArguments:
 def _with_row(model: type[Model], key: object, rest: ParsedArguments) -> ParsedArguments | None:
     row = model._default_manager.filter(pk=key).first()
     return None if row is None else _with(row, rest)
-
-
-def _source_text(function: CachedFunction[..., Any], arguments: ParsedArguments) -> str:
-    return format_arguments(parameters_of(function.uncached), *arguments) or "()"
 
 
 def _report(console: Console, warmer: Warmer, total: int | None, *, is_interrupted: bool) -> None:

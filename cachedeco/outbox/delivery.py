@@ -32,11 +32,6 @@ class Report(NamedTuple):
     failed: int = 0  #: databases whose rows could not be read or marked
 
 
-def never_stop() -> bool:
-    """Return False: run to the end."""
-    return False
-
-
 class Deliverer:
     """
     Deliver the waiting rows of some databases, at each `run()`.
@@ -50,7 +45,7 @@ class Deliverer:
     """
 
     def __init__(
-        self, databases: Sequence[str] | None = None, batch: int = 500, stopping: Callable[[], bool] = never_stop
+        self, databases: Sequence[str] | None = None, batch: int = 500, stopping: Callable[[], bool] = lambda: False
     ) -> None:
         """Create a heartbeat for each cache; nothing is sent."""
         self.databases = outbox_databases() if databases is None else list(databases)
@@ -82,7 +77,7 @@ class Deliverer:
             delivered, lost = self._deliver(using, reached)
             replayed = sum(self._replay(using, alias) for alias in forgetful)
             # No rows of a cache whose replay is incomplete: the next run needs them.
-            self._prune(using, [alias for alias in reached if self._hearts[alias].is_trusted()])
+            self._prune(using, [alias for alias in reached if self._hearts[alias].written is not None])
         except Exception as error:  # noqa: BLE001 -- the database comes back, or the next run reports it again
             pass_interrupt(error)
             emit(Event("error", reason=f"The outbox of database {using!r} can't be delivered", error=error))
@@ -165,7 +160,7 @@ class Deliverer:
 
     def _require_replay(self, aliases: Iterable[str]) -> None:
         for alias in aliases:
-            self._hearts[alias].require_replay()
+            self._hearts[alias].written = None
 
 
 def _tables_written(using: str, text: str) -> frozenset[str]:

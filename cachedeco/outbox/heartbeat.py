@@ -57,11 +57,13 @@ class Heartbeat:
         own = f"{PREFIX}:h:{urandom(8).hex()}"
         number = KEYS_PER_SERVER * servers if servers > 1 else 1
         self._keys = [self._store.keyspace.table_key(f"{own}:{n}") for n in range(number)]
-        self._written: dict[str, bytes] | None = None
+        # What the cache has acknowledged at the last beat, and all writes of the run; None if it has not: then the next
+        # beat finds it forgetful.
+        self.written: dict[str, bytes] | None = None
 
     def beat(self) -> CacheState:
         """Return the state of the cache, and write new values."""
-        before, self._written = self._written, None
+        before, self.written = self.written, None
         trouble = breaker.breakers.get(self._store.alias)
         if trouble is not None:
             trouble.end_pause()  # a deliverer probes at each run, however long the backoff is
@@ -73,13 +75,5 @@ class Heartbeat:
         written = self._store.set_each([(key, value, LIFETIME) for key, value in values.items()])
         if found is None or not all(written):
             return "unreachable" if sum(written) in {0, len(values)} else "limping"
-        self._written = fresh
+        self.written = fresh
         return "well" if found == before else "forgetful"
-
-    def is_trusted(self) -> bool:
-        """Tell whether the cache has all that it acknowledged, as far as this deliverer knows."""
-        return self._written is not None
-
-    def require_replay(self) -> None:
-        """Force a replay at the next beat: this one was incomplete."""
-        self._written = None

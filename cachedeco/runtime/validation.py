@@ -96,19 +96,19 @@ def number_of(value: object, *, what: str, kind: str, bounds: str, is_inside: Ca
     return float(value)
 
 
-fraction_of = partial(
+fraction_of: Final = partial(
     number_of,
     kind="a fraction, such as 0.1",
     bounds="0 or more, and less than 1",
     is_inside=lambda fraction: 0 <= fraction < 1,
 )
-share_of = partial(
+share_of: Final = partial(
     number_of,
     kind="a number, such as 0.001 for one hit in a thousand",
     bounds="0, for none, to 1, for every hit",
     is_inside=lambda share: 0 <= share <= 1,
 )
-beta_of = partial(
+beta_of: Final = partial(
     number_of,
     kind="XFetch's beta: 0 for never, 1 to begin with",
     bounds="0 or more",

@@ -141,7 +141,6 @@ def test_reader_of_a_pipe_may_go() -> None:
     os.close(reader)
 
     console.say(100_000 * "more than a buffer ")
-    console.flush()
     console.whisper("and on")
     output.close()
 

@@ -71,7 +71,7 @@ def test_cache_that_was_away_is_forgetful_when_it_returns(heart: Heartbeat, faul
 def test_cache_that_was_doubted_is_forgetful(heart: Heartbeat) -> None:
     """A replay that did not arrive is repeated."""
     heart.beat()
-    heart.require_replay()
+    heart.written = None
 
     assert ["forgetful", "well"] == [heart.beat() for _ in range(2)]
 

@@ -102,5 +102,3 @@ class Command(BaseCommand):
         except DatabaseError as error:
             msg = f"The database failed: {shorten_error(error)}. Start it, or migrate; doctor says more."
             raise failure(msg) from error
-        finally:
-            console.flush()
