@@ -72,7 +72,7 @@ class Settings:
     JITTER: Annotated[float, partial(fraction_of, what="the jitter")] = 0.0
     WAIT: Annotated[float, partial(span_of, what="the wait")] = 5.0
     REFRESH: Annotated[Refresher, validation.refresher_of] = "caller"
-    AUDIT: Annotated[float, partial(validation.share_of, what="the share")] = 0.0
+    AUDIT: Annotated[float, validation.share_of] = 0.0
     AUDIT_SECONDS: Annotated[float, validation.pause_of] = 60.0
     OUTBOX_SECONDS: Annotated[float, partial(span_of, what="the value")] = 600.0
     BREAKER_FAILURES: Annotated[int, validation.failures_of] = 3

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
-from functools import partial
 from sys import float_info
 from typing import Any, Final, Literal, get_args
 
@@ -79,41 +78,21 @@ def span_of(span: Seconds, *, what: str, alternative: str = "") -> float:
     return float(seconds)
 
 
-def number_of(value: object, *, what: str, kind: str, bounds: str, is_inside: Callable[[float], bool]) -> float:
+def fraction_of(value: object, *, what: str) -> float:
     """
-    Return a number of a kind, inside some bounds; errors name both, and *what* it is.
+    Return a fraction: 0 or more, and less than 1.
 
     Raises:
         TypeError: It is no number.
         ValueError: It is out of bounds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{what} is {repr_of(value)}; it takes {kind}."
+        msg = f"{what} is {repr_of(value)}; it takes a fraction, such as 0.1."
         raise TypeError(msg)
-    if not is_inside(value):
-        msg = f"{what} is {repr_of(value)}; it takes {bounds}."
+    if not 0 <= value < 1:
+        msg = f"{what} is {repr_of(value)}; it takes 0 or more, and less than 1."
         raise ValueError(msg)
     return float(value)
-
-
-fraction_of: Final = partial(
-    number_of,
-    kind="a fraction, such as 0.1",
-    bounds="0 or more, and less than 1",
-    is_inside=lambda fraction: 0 <= fraction < 1,
-)
-share_of: Final = partial(
-    number_of,
-    kind="a number, such as 0.001 for one hit in a thousand",
-    bounds="0, for none, to 1, for every hit",
-    is_inside=lambda share: 0 <= share <= 1,
-)
-beta_of: Final = partial(
-    number_of,
-    kind="XFetch's beta: 0 for never, 1 to begin with",
-    bounds="0 or more",
-    is_inside=lambda beta: 0 <= beta <= float_info.max,
-)
 
 
 # OWASP's least for a secret is 64 bits from a good source; a text of 16 characters can have as many.
@@ -193,6 +172,17 @@ def check_arguments(function: Callable[..., object], *arguments: object, what: s
 
 
 # --- settings ---
+
+
+def share_of(value: object) -> float:
+    """Return a share: 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"the share is {repr_of(value)}; it takes a number, such as 0.001 for one hit in a thousand."
+        raise TypeError(msg)
+    if not 0 <= value <= 1:
+        msg = f"the share is {repr_of(value)}; it takes 0, for none, to 1, for every hit."
+        raise ValueError(msg)
+    return float(value)
 
 
 def one_of(choices: Sequence[Any], value: object, *, what: str = "the value") -> Any:
