@@ -7,7 +7,7 @@ its result; one of a single request may return that, if its answer is the result
 
 from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
-from typing import Any, ClassVar, Concatenate, Final, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.server import OnConnection, Server
@@ -42,9 +42,10 @@ class Client:
     _read_errors: tuple[type[Exception], ...]  #: those that are misses
     _write_errors: tuple[type[Exception], ...]  #: those that the option ignore_exc ignores
 
-    def _over(self, exchange: Exchange[T]) -> OnConnection[T]:
-        """Return what carries out an exchange on a connection of sync code."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def _over(self, exchange: Exchange[T]) -> OnConnection[T]:
+            """Return what carries out an exchange on a connection of sync code."""
 
     def _send(self, request: Request[Any]) -> Any:
         operation, server, exchange, _, writes = request
