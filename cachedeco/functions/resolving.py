@@ -22,7 +22,6 @@ from cachedeco.keys.dependencies import AUTO, dependencies_of, depends_on_in_for
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf
-from cachedeco.runtime.subjects import PREFIX
 from cachedeco.runtime.validation import UNSET, Unset, seconds_of, span_of
 from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.keyspace import Keyspace
@@ -71,8 +70,8 @@ def resolve(plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings) 
     policy = _policy_of(plan, options, settings, store, declared)
     keyspace = store.keyspace
     scheme = KeyScheme(
-        keyspace.start + PREFIX,
-        keyspace.table_prefix + PREFIX,
+        keyspace.start + settings.KEY_PREFIX,
+        keyspace.table_prefix + settings.KEY_PREFIX,
         options["version"],
         settings.VARY,
         policy.codec.serializer.release,
@@ -113,14 +112,14 @@ def _policy_of(
         nested=options["nested"],
         refresh=settings.REFRESH,
         declared=declared,
-        tables=_known_tables(plan, options, store, declared),
+        tables=_known_tables(plan, options, settings, store, declared),
         asks_thread=callable(options["timeout"]) or options["cache_if"] is not always or _queries_on_loops(),
         audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
     )
 
 
 def _known_tables(
-    plan: KeyPlan, options: Mapping[str, Any], store: Store, declared: frozenset[str]
+    plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings, store: Store, declared: frozenset[str]
 ) -> KnownTables | None:
     """Return the tables that the function is known to read, if it depends on them."""
     refuse_auto_without_app(plan.keyed.name, options["depends_on"])
@@ -128,12 +127,12 @@ def _known_tables(
     is_watched = apps.models_ready and apps.is_installed("cachedeco")
     if AUTO not in depends_on_in_force(options["depends_on"]) or not is_watched:
         return None
-    keyspace = store.keyspace
+    keyspace, prefix = store.keyspace, settings.KEY_PREFIX
     version = quote(str(options["version"] or ""), safe="")
     return KnownTables(
         store,
-        keyspace.table_key(f"{PREFIX}:r:{plan.keyed.key_name}({version})"),
-        lambda table: whole_key_of(table_namespace(table), keyspace),
+        keyspace.table_key(f"{prefix}:r:{plan.keyed.key_name}({version})"),
+        lambda table: whole_key_of(table_namespace(table), prefix, keyspace),
         declared,
     )
 

@@ -18,7 +18,6 @@ from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.found import VariedKeys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime import conf
-from cachedeco.runtime.subjects import PREFIX
 from cachedeco.storage import shared_statistics
 
 Arguments = tuple[Sequence[Any], dict[str, Any]]  # of a call: positional, and by name
@@ -157,7 +156,8 @@ class FunctionSpec:
     def function_token(self) -> Invalidation:
         """Return the invalidation of all calls."""
         resolved = self.resolve()
-        key = resolved.keyspace.whole_key(token_of_function(PREFIX, self._plan.keyed.key_name))
+        keyspace = resolved.keyspace
+        key = keyspace.whole_key(token_of_function(resolved.settings.KEY_PREFIX, self._plan.keyed.key_name))
         return Invalidation(resolved.policy.store, key)
 
     def resolve(self) -> ResolvedSpec:

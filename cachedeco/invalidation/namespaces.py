@@ -29,7 +29,7 @@ from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.frames import from_async
 from cachedeco.runtime.reprs import repr_of, shorten
-from cachedeco.runtime.subjects import PREFIX, ROWS, TABLE
+from cachedeco.runtime.subjects import ROWS, TABLE
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.refusals import path_of
@@ -201,9 +201,9 @@ def is_of_tables(namespace: Namespace) -> bool:
     return namespace.path.startswith(TABLES)
 
 
-def whole_key_of(namespace: Namespace, keyspace: Keyspace) -> str:
+def whole_key_of(namespace: Namespace, prefix: str, keyspace: Keyspace) -> str:
     """Return the whole key of the token of a namespace: a table's is the same for all tenants."""
-    key = f"{PREFIX}:n:{namespace.path}"
+    key = f"{prefix}:n:{namespace.path}"
     return keyspace.table_key(key) if is_of_tables(namespace) else keyspace.whole_key(key)
 
 
@@ -234,10 +234,12 @@ def rows_of_table(table: str, *value: str) -> Namespace:
 
 def invalidations_of(namespaces: Iterable[Namespace]) -> Generator[Invalidation]:
     """Yield the tokens of namespaces to replace, in every cache of the setting `ALIASES`."""
+    settings = conf.settings()
     several = list(namespaces)
-    for store in map(Store, conf.settings().ALIASES):
+    for store in map(Store, settings.ALIASES):
         for namespace in several:
-            yield Invalidation(store, whole_key_of(namespace, store.keyspace), LONGEST_LIFETIME)
+            key = whole_key_of(namespace, settings.KEY_PREFIX, store.keyspace)
+            yield Invalidation(store, key, LONGEST_LIFETIME)
 
 
 def part_of(value: object) -> str:  # noqa: PLR0911 -- one return for each kind of value

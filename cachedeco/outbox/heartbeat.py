@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from django.core.cache import caches
 
-from cachedeco.runtime.subjects import PREFIX
+from cachedeco.runtime import conf
 from cachedeco.storage import breaker
 from cachedeco.storage.store import Store, servers_of
 
@@ -44,7 +44,7 @@ def last_beats(aliases: Iterable[str]) -> dict[str, float | None]:
 
 
 def _key_of_last_beat(store: Store) -> str:
-    return store.keyspace.table_key(f"{PREFIX}:h:last")
+    return store.keyspace.table_key(f"{conf.settings().KEY_PREFIX}:h:last")
 
 
 class Heartbeat:
@@ -54,7 +54,7 @@ class Heartbeat:
         """Begin without written values: the first beat finds every cache forgetful."""
         self._store = Store(alias)
         servers = len(servers_of(caches.settings[alias]))
-        own = f"{PREFIX}:h:{urandom(8).hex()}"
+        own = f"{conf.settings().KEY_PREFIX}:h:{urandom(8).hex()}"
         number = KEYS_PER_SERVER * servers if servers > 1 else 1
         self._keys = [self._store.keyspace.table_key(f"{own}:{n}") for n in range(number)]
         # What the cache has acknowledged at the last beat, and all writes of the run; None if it has not: then the next

@@ -69,6 +69,7 @@ class Settings:
     TIMEOUT: Annotated[float | Unset | None, seconds_of] = UNSET
     VARY: Annotated[tuple[Callable[[], object], ...], validation.callables_of] = ()
     KEY_ERRORS: Annotated[KeyErrors, partial(one_of, get_args(KeyErrors))] = "raise"
+    KEY_PREFIX: Annotated[str, validation.prefix_of] = "cd"
     JITTER: Annotated[float, partial(fraction_of, what="the jitter")] = 0.0
     WAIT: Annotated[float, partial(span_of, what="the wait")] = 5.0
     REFRESH: Annotated[Refresher, validation.refresher_of] = "caller"

@@ -3,14 +3,15 @@
 import re
 from typing import Final, Literal, NamedTuple
 
+from django.core.exceptions import ImproperlyConfigured
+
+from cachedeco.runtime import conf
+
 SubjectKind = Literal["call", "function", "namespace", "table", "rows", "unknown"]
 
-# The beginning of every key, behind what Django puts before it.
-PREFIX: Final = "cd"
 # The first parts of namespaces that stand for a table, and for rows of one.
 TABLE: Final = "table"
 ROWS: Final = "rows"
-_TOKEN: Final = re.compile(rf"{PREFIX}:([tfn]):(.*)")
 
 
 class Subject(NamedTuple):
@@ -30,7 +31,8 @@ class Subject(NamedTuple):
 
 def subject_of(key: str, function: str = "") -> Subject:
     """Return what the token of a whole key stands for; *function* is the name of its function, if that is known."""
-    matched = _TOKEN.search(key)
+    # Behind what Django and KEY_PREFIX put before it.
+    matched = re.search(rf"{re.escape(_prefix())}:([tfn]):(.*)", key)
     if matched is None:
         return Subject("unknown", function, function or key)
     letter, text = matched.groups()
@@ -44,3 +46,10 @@ def subject_of(key: str, function: str = "") -> Subject:
         table, _, rows = path.partition(":")
         return Subject("rows", table, f"rows of {table}" + (f" with {rows.replace('.', ' ', 1)}" if rows else ""))
     return Subject("namespace", text.partition(":")[0], f"namespace {text}")
+
+
+def _prefix() -> str:
+    try:
+        return conf.settings().KEY_PREFIX
+    except ImproperlyConfigured:  # an event of a process whose settings are being changed
+        return conf.Settings.KEY_PREFIX

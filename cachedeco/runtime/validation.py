@@ -242,6 +242,15 @@ def lag_of(value: object) -> Mapping[str, float] | float | None:
     return span_of(value, what="the lag")  # type: ignore[arg-type] # it refuses all else
 
 
+def prefix_of(value: object) -> str:
+    """Return a prefix of keys."""
+    # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must fit beside it.
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
+        msg = f"the prefix is {repr_of(value)}; it takes at most 50 printable ASCII characters without spaces."
+        raise ValueError(msg)
+    return value
+
+
 def signing_keys_of(value: object) -> tuple[bytes, ...]:
     """Return keys as bytes; only an empty list turns signatures off, and no variable that is not set, which is None."""
     return () if value in ([], ()) else secrets_of(value)

@@ -22,7 +22,6 @@ from typing import Any, Final
 
 from cachedeco.runtime import background, conf, modes
 from cachedeco.runtime.statistics import NUMBERS, OTHERS, REASONS, Statistics, Stats, statistics_of_process
-from cachedeco.runtime.subjects import PREFIX
 from cachedeco.storage.connections import connection
 from cachedeco.storage.entries import HOST
 from cachedeco.storage.looking import LookingStore
@@ -133,6 +132,7 @@ class _Slots:
 
     def __init__(self, settings: conf.Settings) -> None:
         self._store = LookingStore(settings.ALIASES[0])
+        self._prefix = settings.KEY_PREFIX
         self._lifetime = settings.SHARED_STATISTICS * LIFETIMES
 
     def read(self) -> dict[str, Statistics] | None:
@@ -159,7 +159,7 @@ class _Slots:
 
     def _keys(self) -> list[str]:
         space = self._store.keyspace
-        return [space.table_key(f"{PREFIX}:s:{n}") for n in range(SLOTS)]
+        return [space.table_key(f"{self._prefix}:s:{n}") for n in range(SLOTS)]
 
     def _set(self, key: str, data: bytes) -> None:
         self._send(self._store.write_unguarded, (key, data, self._lifetime))

@@ -15,10 +15,10 @@ from typing import Any, Final, TypeVar
 
 from django.core.cache.backends.db import DatabaseCache
 
+from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import is_interrupt
-from cachedeco.runtime.subjects import PREFIX
 from cachedeco.storage.breaker import (
     breakers,
     clusters,
@@ -338,7 +338,8 @@ class Store:
 
     def probe_keys(self, number: int) -> list[str]:
         """Return random whole keys, to write and read: with several servers, not always keys of the same one."""
-        return [self.keyspace.table_key(f"{PREFIX}:probe:{urandom(8).hex()}") for _ in range(number)]
+        beginning = f"{conf.settings().KEY_PREFIX}:probe:"
+        return [self.keyspace.table_key(f"{beginning}{urandom(8).hex()}") for _ in range(number)]
 
     def chunks(self, keys: Sequence[T]) -> Iterator[Sequence[T]]:
         """Split keys, or items, into chunks of a size that one command takes."""

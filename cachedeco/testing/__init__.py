@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cachedeco.testing.depending import assert_depends
     from cachedeco.testing.isolation import fresh_scope, isolated
     from cachedeco.testing.modes import cache_mode
+    from cachedeco.testing.prefix import fresh_prefix
     from cachedeco.testing.properties import call, check_key, check_transparent
     from cachedeco.testing.races import paused
     from cachedeco.testing.runner import IsolatedCacheMixin, IsolatedCacheRunner
@@ -36,6 +37,7 @@ __all__ = [
     "capture_events",
     "check_key",
     "check_transparent",
+    "fresh_prefix",
     "fresh_scope",
     "isolated",
     "paused",
@@ -54,6 +56,7 @@ _MODULES = {
     "depending": ("assert_depends",),
     "isolation": ("fresh_scope", "isolated"),
     "modes": ("cache_mode",),
+    "prefix": ("fresh_prefix",),
     "properties": ("call", "check_key", "check_transparent"),
     "races": ("paused",),
     "runner": ("IsolatedCacheMixin", "IsolatedCacheRunner"),

@@ -8,6 +8,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache, memcache_key_warnings
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from cachedeco import CachedQuery, Namespace, cached_query
 from cachedeco.storage.cache_keys import LONGEST_KEY
@@ -192,3 +193,28 @@ def test_memcached_takes_every_key(commands: Commands, use_caches: UseCaches) ->
     assert [[text] for text in texts] == computed == served
     assert {"cachedeco.MISSING"} == after
     assert commands
+
+
+def test_own_prefix_begins_every_key(settings: Settings) -> None:
+    """`KEY_PREFIX` of `CACHEDECO` takes effect at once, for entries and tokens alike."""
+    before = rows._spec.resolve_call(("a",), {})[1]
+    settings.CACHEDECO = {"KEY_PREFIX": "{p}'\"\\#:"}
+
+    after = rows._spec.resolve_call(("a",), {})[1]
+    tokens = [rows._spec.own_token(("a",), {}).key, rows._spec.function_token().key]
+
+    start = keyspace("default").start
+    assert all(key.startswith(f"{start}cd:") for key in before)
+    assert [f"{start}{{p}}'\"\\#:" + key.removeprefix(f"{start}cd") for key in before] == after
+    assert after[1:3] == tokens
+
+
+@pytest.mark.usefixtures("cache")
+def test_own_prefix_of_greatest_length_leaves_room(settings: Settings) -> None:
+    """Fifty characters of our prefix beside Django's: the keys still fit."""
+    settings.CACHEDECO = {"KEY_PREFIX": "p" * 50}
+
+    keys = seen_by_server(rows, "x" * 1000)
+
+    assert LONGEST_KEY >= max(len(key.encode()) for key in keys)
+    assert 6 <= len(set(keys))

@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.cache import caches
+from pytest_django import Settings
 
 from cachedeco.outbox.heartbeat import Heartbeat
 from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET
@@ -102,8 +103,18 @@ def test_each_server_has_keys(
     assert [expected, expected + 1] == [len(each.keys) for each in commands]
 
 
-def test_keys_fit_where_others_do(use_caches: UseCaches, cache_config: CacheConfig) -> None:
-    """With the longest prefix that the checks allow a cache is not taken for unreachable."""
+def test_keys_fit_where_others_do(settings: Settings, use_caches: UseCaches, cache_config: CacheConfig) -> None:
+    """With the longest prefixes that the checks allow a cache is not taken for unreachable."""
+    settings.CACHEDECO = {"KEY_PREFIX": "x" * 50}
     use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SMALLEST_KEY_BUDGET)))
 
     assert "forgetful" == Heartbeat("default").beat()
+
+
+def test_keys_begin_with_the_prefix_of_the_settings(heart: Heartbeat, commands: Commands, settings: Settings) -> None:
+    """Two projects on one server stay apart, as with all keys."""
+    settings.CACHEDECO = {"KEY_PREFIX": "mine"}
+    Heartbeat("default").beat()
+    heart.beat()
+
+    assert ["mine:h:", "cd:h:"] == [each.keys[0][:-18].split(":1:")[1] for each in commands if each.name == "get_many"]

@@ -35,6 +35,7 @@ def test_settings_have_their_defaults() -> None:
         ALIASES=("default",),
         TIMEOUT=UNSET,
         VARY=(),
+        KEY_PREFIX="cd",
         JITTER=0.0,
         WAIT=5.0,
         REFRESH="caller",
@@ -71,8 +72,11 @@ def test_settings_have_their_defaults() -> None:
         ("REPLICA_LAG", None, None),
         ("REPLICA_LAG", timedelta(seconds=2), 2.0),
         ("REPLICA_LAG", {"replica": 2}, {"replica": 2.0}),
+        ("KEY_PREFIX", "shop", "shop"),
         ("OUTBOX_SECONDS", 0, 0.0),
         ("OUTBOX_SECONDS", timedelta(hours=1), 3600.0),
+        ("KEY_PREFIX", "", ""),
+        ("KEY_PREFIX", "p" * 50, "p" * 50),
         ("BREAKER_FAILURES", 0, 0),
         ("BREAKER_FAILURES", 7, 7),
         ("JITTER", 0, 0.0),
@@ -128,6 +132,11 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("VARY", ["text"], "text doesn't look like a module path"),
         ("OUTBOX_SECONDS", None, "it takes seconds or a timedelta"),
         ("OUTBOX_SECONDS", -1, "it takes 0 or more seconds"),
+        ("KEY_PREFIX", "with space", "it takes at most 50 printable ASCII characters"),
+        ("KEY_PREFIX", "ü", "it takes at most 50 printable"),
+        ("KEY_PREFIX", "p" * 51, "it takes at most 50 printable"),
+        ("KEY_PREFIX", None, "it takes at most 50 printable"),
+        ("KEY_PREFIX", "\x7f", "it takes at most 50 printable"),
         ("BREAKER_FAILURES", -1, "the value is -1; it takes a whole number of failures"),
         ("BREAKER_FAILURES", True, "the value is True"),
         ("BREAKER_FAILURES", 1.5, r"the value is 1\.5"),
@@ -199,8 +208,8 @@ def test_settings_are_the_same_object_until_they_change() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "differs"),
-    [({"VARY": [current_tenant]}, True), ({"TIMEOUT": 7}, False)],
-    ids=["VARY", "TIMEOUT"],
+    [({"KEY_PREFIX": "other"}, True), ({"VARY": [current_tenant]}, True), ({"TIMEOUT": 7}, False)],
+    ids=["KEY_PREFIX", "VARY", "TIMEOUT"],
 )
 def test_override_of_settings_takes_effect_at_once(setting: dict[str, Any], *, differs: bool) -> None:
     """A function that has been called already follows the settings, and comes back with them."""

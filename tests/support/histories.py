@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.core.cache import caches
 from django.db import connections, transaction
 from django.test import override_settings
@@ -110,9 +109,8 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         recorded.clear()
         self.overrides: list[override_settings] = []
-        prefix = f"history{next(_histories)}"
-        self._override("CACHES", {alias: {**each, "KEY_PREFIX": prefix} for alias, each in settings.CACHES.items()})
-        self._override("CACHEDECO", {"MODE": "on"})
+        self.prefix = f"history{next(_histories)}"
+        self._override(MODE="on")
         self.gate = Gate()
         self.functions = type(self).made_functions(self.gate)
         self.blocks: list[transaction.Atomic] = []
@@ -124,8 +122,8 @@ class Histories(RuleBasedStateMachine):
         Club.objects.all().delete()
         Club.objects.bulk_create(Club(pk=pk, name="a") for pk in PKS)
 
-    def _override(self, setting: str, value: object) -> None:
-        override = override_settings(**{setting: value})
+    def _override(self, **changed: object) -> None:
+        override = override_settings(CACHEDECO={"KEY_PREFIX": self.prefix, **changed})
         override.enable()
         self.overrides.append(override)
 
@@ -247,7 +245,7 @@ class Histories(RuleBasedStateMachine):
     @rule(vary=st.sampled_from([(), (season,)]), timeout=st.sampled_from([60, 3600, None]))
     def override(self, vary: tuple[Callable[[], str], ...], timeout: float | None) -> None:
         """Change the settings."""
-        self._override("CACHEDECO", {"VARY": vary, "TIMEOUT": timeout})
+        self._override(VARY=vary, TIMEOUT=timeout)
 
 
 def keys_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from django.core.cache.backends.base import BaseCache, CacheKeyWarning, InvalidC
 from django.core.cache.backends.locmem import LocMemCache
 
 from cachedeco import cached_query
-from cachedeco.testing import isolated
+from cachedeco.testing import fresh_prefix, isolated
 from tests.conftest import CacheConfig, UseCaches
 
 
@@ -132,3 +132,23 @@ def test_cached_functions_follow_into_and_out_of_isolation(use_caches: UseCaches
     assert plain != shortened
     assert length <= 250
     assert plain == function.key_for(text)
+
+
+def test_fresh_prefixes_differ() -> None:
+    """Each start of a process gets a prefix that is new, and that says what it is for."""
+    first, second = fresh_prefix(), fresh_prefix("club")
+
+    assert first.startswith("dev-")
+    assert second.startswith("club-")
+    assert fresh_prefix() != first
+
+
+def test_fresh_prefix_makes_a_cold_start(use_caches: UseCaches, cache_config: CacheConfig) -> None:
+    """With a fresh prefix in the settings, nothing of an earlier start is met, on the same server."""
+    seen = []
+    for _start in range(2):
+        use_caches(default=cache_config("memcached", KEY_PREFIX=fresh_prefix()))
+        seen.append(cache.get("key"))
+        cache.set("key", "from this start")
+
+    assert [None, None] == seen

@@ -42,7 +42,7 @@ def test_cache_mode_of_the_command_line_comes_first() -> None:
 
 def test_settings_decide_where_nothing_else_does(settings: Settings) -> None:
     """Without an option the settings' mode holds, with the rest of the settings."""
-    settings.CACHEDECO = {"MODE": "bypass", "TIMEOUT": 7}
+    settings.CACHEDECO = {"MODE": "bypass", "KEY_PREFIX": "x"}
 
     run(cases.ModeTests)
 
@@ -101,7 +101,7 @@ def test_cache_mode_refuses_classes_that_unittest_does_not_run() -> None:
 
 def test_cache_mode_changes_one_key_of_the_settings(settings: Settings) -> None:
     """The other keys of CACHEDECO stay; blocks nest; each leaves what it has found."""
-    settings.CACHEDECO = {"TIMEOUT": 7}
+    settings.CACHEDECO = {"KEY_PREFIX": "x"}
 
     block = cache_mode("off")
     with block, override_settings(CACHEDECO={"MODE": "bypass"}):
@@ -111,4 +111,4 @@ def test_cache_mode_changes_one_key_of_the_settings(settings: Settings) -> None:
         with cache_mode(None):
             assert "bypass" == modes.current_mode()
 
-    assert {"TIMEOUT": 7} == settings.CACHEDECO
+    assert {"KEY_PREFIX": "x"} == settings.CACHEDECO

@@ -23,15 +23,15 @@ def test_name_that_is_not_there_is_answered_with_the_nearest() -> None:
     assert not hasattr(testing, "_isolated")
 
 
-def test_package_costs_the_app_nothing() -> None:
-    """The app imports the package at each start, in production too, without importing what tests need."""
+def test_fresh_prefix_costs_settings_nothing() -> None:
+    """Settings, those of production too, can import `fresh_prefix()` without importing what tests need."""
     source = f"""
 import sys
-import cachedeco.testing
-print(sorted(set({OF_TESTS!r}) & set(sys.modules)))
+from cachedeco.testing import fresh_prefix
+print(len(fresh_prefix()), sorted(set({OF_TESTS!r}) & set(sys.modules)))
 """
 
-    assert "[]\n" == output_of(source)
+    assert "20 []\n" == output_of(source)
 
 
 def test_star_import_gives_what_all_says() -> None:

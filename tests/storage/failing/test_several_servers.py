@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from cachedeco import MISSING
 from cachedeco.invalidation.retry_queue import MOST_REFUSALS
@@ -171,8 +172,9 @@ def test_each_probe_has_a_key_of_its_own(commands: Commands) -> None:
     assert 2 == len({key for command in commands for key in command.keys})
 
 
-def test_probe_fits_where_keys_do(use_caches: UseCaches, cache_config: CacheConfig) -> None:
-    """With the longest prefix that the checks allow a cache can still be asked whether it is well."""
+def test_probe_fits_where_keys_do(settings: Settings, use_caches: UseCaches, cache_config: CacheConfig) -> None:
+    """With the longest prefixes that the checks allow a cache can still be asked whether it is well."""
+    settings.CACHEDECO = {"KEY_PREFIX": "x" * 50}
     use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SMALLEST_KEY_BUDGET)))
 
     with capture_events() as events:
