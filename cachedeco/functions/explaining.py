@@ -11,11 +11,15 @@ from cachedeco.functions.admission import BY_MODE, reason_without_key
 from cachedeco.functions.spec import Arguments, FunctionSpec
 from cachedeco.invalidation import commits
 from cachedeco.keys.signatures import parameters_of
+from cachedeco.loading.flights import is_computed
 from cachedeco.loading.found import CallKeys, Found
+from cachedeco.loading.leases import is_held
+from cachedeco.loading.load import misses_of
 from cachedeco.loading.lookup import look_closely
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import MEANINGS, NOT_READ, TokenKind, bypass_in_transaction, miss_reason, token_name
 from cachedeco.loading.remembering import memory_in_use
+from cachedeco.loading.single_flight import must_compute_alone
 from cachedeco.loading.unstored import UnstoredReasons
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -48,6 +52,7 @@ TokenSource = Literal[
     "arguments",  # so it has, and a row among the arguments is of the table, or one that hangs on such a row
     "nested",  # a cached call inside the computation depends on it
 ]
+WaitsFor = Literal["", "another caller of this process", "another process"]
 
 _WOULD: Final[Mapping[CallOutcome, str]] = {
     "hit": "would be a hit",
@@ -114,6 +119,7 @@ class Explanation:
     call: str  #: as source text, without secrets
     outcome: CallOutcome
     reason: str  #: as the event `miss` or `bypassed` has it, without secrets; empty of a hit or a stale value
+    waits_for: WaitsFor  #: who computes it at this moment: a miss would wait for the result
     key: str  #: whole, as the server gets it, but for what sounds secret; empty if it can't be made
     cache: str  #: alias
     serializer: str
@@ -146,6 +152,8 @@ class Explanation:
         lines = [f"{self.call} {_WOULD[self.outcome]}: {self.why}."]
         if self.reason.startswith(NOT_READ):
             lines.append("manage.py cachedeco doctor says what is wrong with the cache.")
+        if self.waits_for:
+            lines.append(f"It would wait for {self.waits_for}, which computes it now.")
         lines += [f"  {name:<11} {shorten(text) if name == 'key' else text}" for name, text in self.facts()]
         source = ""
         for token in self.tokens:
@@ -203,10 +211,13 @@ def explain_calls(
     # In the mode "off" the cache is never touched.
     looked_up = [Found(keys) for keys in keys_of] if modes.current_mode() == "off" else look_closely(policy, keys_of)
     looker = _Looker(spec, policy, store, resolved.policy.unstored)
-    return {
-        n: looker.explain(texts[n], keys, found, seen.arguments_of(*calls[n]))
-        for n, keys, found in zip(calls, keys_of, looked_up, strict=True)
+    found = dict(zip(calls, looked_up, strict=True))
+    explained = {
+        n: looker.explain(texts[n], keys, found[n], seen.arguments_of(*calls[n]))
+        for n, keys in zip(calls, keys_of, strict=True)
     }
+    misses = {n: found[n] for n, each in explained.items() if each.outcome == "miss"}
+    return explained | {n: replace(explained[n], waits_for=who) for n, who in _waits_for(policy, misses).items()}
 
 
 def _seen_through(spec: FunctionSpec, store: Store) -> FunctionSpec:
@@ -237,7 +248,20 @@ def _serializer_of(spec: FunctionSpec) -> str:
 def _without_entry(spec: FunctionSpec, text: str, reason: str, error: str = "") -> Explanation:
     """Return the explanation of a call without a key."""
     alias = spec.resolve().policy.store.alias
-    return Explanation(spec.name, text, "bypassed", reason, "", alias, _serializer_of(spec), None, (), error=error)
+    return Explanation(spec.name, text, "bypassed", reason, "", "", alias, _serializer_of(spec), None, (), error=error)
+
+
+def _waits_for(policy: CachePolicy, misses: Mapping[Hashable, Found]) -> dict[Hashable, WaitsFor]:
+    """Return who computes the values of misses at this moment, by id."""
+    if not misses or not policy.wait or must_compute_alone():
+        return {}
+    waits: dict[Hashable, WaitsFor] = {
+        each: "another caller of this process" for each, found in misses.items() if is_computed(policy, found)
+    }
+    left = {each: found for each, found in misses.items() if each not in waits}
+    if left and is_held(policy, misses_of(left)):
+        waits |= dict.fromkeys(left, "another process")
+    return waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +304,7 @@ class _Looker:
             call=text,
             outcome=outcome,
             reason=shorten_reason(reason),
+            waits_for="",
             key=hide_secrets(found.key),
             cache=self.policy.store.alias,
             serializer=_serializer_of(self.spec),

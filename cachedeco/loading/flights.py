@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from threading import RLock
 from typing import Final
 
+from cachedeco.loading.found import Found
 from cachedeco.loading.load import FlightName, Miss, Results
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
@@ -92,6 +93,12 @@ def _flight_of(name: FlightName) -> Flight | None:
         flight = _flights.get((alias, key, ()))
         return None if flight is None or flight.is_renamed else flight
     return flight
+
+
+def is_computed(policy: CachePolicy, found: Found) -> bool:
+    """Tell whether a caller of this process computes the entry at this moment, so that a call would wait for it."""
+    flight = _flight_of(flight_name(policy, Miss(None, found)))
+    return flight is not None and not flight.promise.is_kept
 
 
 def flight_name(policy: CachePolicy, miss: Miss) -> FlightName:

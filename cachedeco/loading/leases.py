@@ -138,6 +138,16 @@ def _identity_of(miss: Miss) -> bytes:
     return b"%b %a %a %a %b\n" % (miss.key.encode(), expires, nested, size, b"".join(stamp or ()))
 
 
+def is_held(policy: CachePolicy, misses: Sequence[Miss]) -> bool:
+    """Tell whether a caller, perhaps of another process, holds the lease for some misses, as they were read."""
+    for miss in misses:
+        if not miss.tokens:  # they are yet to be made, so no other caller knows them
+            return False
+        miss.stamp = miss.tokens
+    key = lease_of(policy, misses).key
+    return (policy.store.get_many([key]) or {}).get(key, STORED) not in {STORED, FAILED}
+
+
 def claim_stamps(load: Load, held: Held) -> Lease | None:
     """
     Give a load the stamps of its new entries, and return the lease for them: it is taken if it is among those held.

@@ -27,6 +27,9 @@ from cachedeco import (
     statistics,
 )
 from cachedeco.functions.explaining import explain_calls
+from cachedeco.loading import leases
+from cachedeco.loading.load import Miss
+from cachedeco.loading.lookup import look_up
 from cachedeco.loading.unstored import MOST_CALLS, UnstoredReasons
 from cachedeco.loading.writing import NOT_WANTED, UNSERIALIZABLE, WITH_CSRF
 from cachedeco.storage.store import Store
@@ -503,6 +506,54 @@ def test_stored_exception_and_no_timeout_are_told() -> None:
     assert (True, None, "hit") == (explained.entry.is_error, explained.entry.left, explained.outcome)
     assert "an exception, " in str(explained)
     assert "none: until it is invalidated" in str(explained)
+
+
+def test_miss_that_would_wait_for_a_caller_of_this_process_says_so() -> None:
+    """It would be given the value that is being computed."""
+    explained: list[Explanation] = []
+
+    @cached_query(60, name="shop.slow", ignore=("explained",))
+    def slow(number: int) -> int:
+        in_thread(lambda: explained.append(slow.explain(number)))
+        return number
+
+    slow(1)
+
+    assert "another caller of this process" == explained[0].waits_for
+    assert "It would wait for another caller of this process" in str(explained[0])
+
+
+@pytest.mark.parametrize("invalidate", ["invalidate", "invalidate_all"])
+def test_miss_does_not_wait_for_a_computation_that_was_invalidated(invalidate: str) -> None:
+    """The first one of its function, which has made its tokens: a call now computes by itself."""
+    explained: list[Explanation] = []
+
+    @cached_query(60, name=f"shop.first.{invalidate}", ignore=("explained", "invalidate"))
+    def first() -> None:
+        in_thread(getattr(first, invalidate))
+        explained.append(in_thread(first.explain))
+
+    first()
+
+    assert [("miss", "")] == [(each.outcome, each.waits_for) for each in explained]
+
+
+def test_miss_that_would_wait_for_another_process_says_so() -> None:
+    """The lease is in the cache, and a tombstone is none."""
+    price.refresh(3)
+    Store("default").delete(price.key_for(3))
+    policy, keys = price._spec.resolve_call((3,), {})
+    miss = Miss(None, look_up(policy, [keys])[0])
+    miss.stamp = miss.tokens
+    lease = leases.lease_of(policy, [miss])
+    waits = [price.explain(3).waits_for]
+
+    lease.take()
+    waits.append(price.explain(3).waits_for)
+    lease.end(leases.STORED)
+    waits.append(price.explain(3).waits_for)
+
+    assert ["", "another process", ""] == waits
 
 
 @pytest.mark.django_db(transaction=True)

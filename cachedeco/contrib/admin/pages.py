@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import messages
@@ -31,7 +32,20 @@ _WOULD: Final = {
 }
 
 
-def explain(function: str, texts: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
+@dataclass(frozen=True, slots=True)
+class ExplainedCall:
+    """An explanation, in the words of the page."""
+
+    call: str
+    outcome: str
+    headline: str
+    why: str
+    waits_for: str
+    facts: Sequence[tuple[str, str]]
+    tokens: Sequence[tuple[str, str, str]]  #: state, name, since when
+
+
+def explain(function: str, texts: Sequence[str]) -> tuple[list[ExplainedCall], str]:
     """Return the explanations of a call, of many ids each, or why there is none."""
     from cachedeco.management.arguments import call_of, function_of
 
@@ -46,10 +60,16 @@ def explain(function: str, texts: Sequence[str]) -> tuple[list[dict[str, Any]], 
     return [_page_of(each) for each in several], ""
 
 
-def _page_of(explanation: "Explanation") -> dict[str, Any]:
-    """Return an explanation, with what the page words in its own way."""
-    tokens = [(each.state, _named(each), _since(each.state, each.age)) for each in explanation.tokens]
-    return {"explanation": explanation, "headline": _WOULD[explanation.outcome], "tokens": tokens}
+def _page_of(explanation: "Explanation") -> ExplainedCall:
+    return ExplainedCall(
+        call=explanation.call,
+        outcome=explanation.outcome,
+        headline=_WOULD[explanation.outcome],
+        why=explanation.why,
+        waits_for=explanation.waits_for,
+        facts=[*explanation.facts()],
+        tokens=[(each.state, _named(each), _since(each.state, each.age)) for each in explanation.tokens],
+    )
 
 
 def _named(token: "ExplainedToken") -> str:

@@ -84,6 +84,7 @@ def test_caller_that_has_invalidated_an_inner_call_for_itself_does_not_follow(cl
         with deferred_invalidation():
             floors.change()
             floors.bottom.invalidate()
+            explained = outer.explain()
             caller = ByHand(outer, clock)
             caller.until(Wait)
             gate.open()
@@ -91,7 +92,7 @@ def test_caller_that_has_invalidated_an_inner_call_for_itself_does_not_follow(cl
                 leader.result()
                 caller.complete()
 
-    assert ("middle old slow", Ok("middle new slow")) == (leader.result(), caller.outcome)
+    assert ("middle old slow", Ok("middle new slow"), "") == (leader.result(), caller.outcome, explained.waits_for)
     assert "middle new slow" == outer()
 
 
