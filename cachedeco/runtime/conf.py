@@ -77,6 +77,7 @@ class Settings:
     AUDIT_SECONDS: Annotated[float, validation.pause_of] = 60.0
     OUTBOX_SECONDS: Annotated[float, partial(span_of, what="the value")] = 600.0
     BREAKER_FAILURES: Annotated[int, validation.failures_of] = 3
+    BREAKER_SECONDS: Annotated[float, validation.pause_of] = 1.0
     MODULES: Annotated[tuple[str, ...], _MODULES] = ("queries",)
     # A value ends with the next write to a table that it has read.
     DEPENDS_ON: Annotated[tuple[Any, ...], _DEPENDENCIES] = ("auto",)

@@ -23,7 +23,6 @@ from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 
-FIRST_PAUSE: Final = 1.0  # seconds
 PAUSE_GROWTH: Final = 2
 # Seconds. Long enough that one probe of each process is no load for a failing server; short enough to wait for.
 LONGEST_PAUSE: Final = 30.0
@@ -150,7 +149,8 @@ class Breaker:
 
     def start_pause(self) -> None:
         """Start a pause, longer than the last one: exponential backoff. The caller holds the lock."""
-        self.pause = min(self.pause * PAUSE_GROWTH, LONGEST_PAUSE) if self.pause else FIRST_PAUSE
+        first = conf.settings().BREAKER_SECONDS
+        self.pause = min(self.pause * PAUSE_GROWTH, max(first, LONGEST_PAUSE)) if self.pause else first
         self.retry_at = monotonic() + self.pause * uniform(1 - PAUSE_JITTER, 1)
 
 

@@ -42,6 +42,18 @@ def test_pause_over_is_a_probe(seconds: float, expected: list[str], clock: Clock
     assert expected == sent(commands, lambda: double(4))
 
 
+def test_setting_says_how_long_the_first_pause_is(clock: Clock, commands: Commands, settings: Any) -> None:
+    """The pause is what the project says, also where that is more than the longest one that it grows to."""
+    settings.CACHEDECO = {"BREAKER_SECONDS": 40}
+    fail(3)
+
+    clock.advance(39)
+    before = sent(commands, lambda: double(4))
+    clock.advance(1)
+
+    assert ([], PROBE) == (before, sent(commands, lambda: double(4))[:2])
+
+
 def test_pauses_grow_up_to_the_longest(clock: Clock) -> None:
     """Each probe that fails doubles the pause, up to half a minute."""
     fail(3)
