@@ -46,6 +46,7 @@ class Client:
 
         def _over(self, exchange: Exchange[T]) -> OnConnection[T]:
             """Return what carries out an exchange on a connection of sync code."""
+            raise NotImplementedError
 
     def _send(self, request: Request[Any]) -> Any:
         operation, server, exchange, _, writes = request
