@@ -27,7 +27,10 @@ FIRST_PLACES: Final = 10
 def add_arguments_of_stats(parser: ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="Only functions whose dotted names begin so, each with all its counts."
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="Only functions whose dotted names are this, or begin so up to a dot, each with all its counts.",
     )
 
 

@@ -18,7 +18,10 @@ NO_FUNCTION: Final = "No function is cached, or none is imported: name their mod
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="Only functions whose dotted names begin so, each with all it has."
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="Only functions whose dotted names are this, or begin so up to a dot, each with all it has.",
     )
     parser.add_argument("--model", metavar="app_label.Model", help="Only functions known to depend on this model.")
 
