@@ -268,7 +268,7 @@ def _tables_of_caches() -> Iterator[str]:
             continue
         if isinstance(backend, type) and issubclass(backend, BaseDatabaseCache):
             # As the names are that no model has.
-            yield str(options.get("LOCATION")).replace('"', "").replace("`", "").casefold()
+            yield str(options.get("LOCATION") or "").replace('"', "").replace("`", "").casefold()
 
 
 def _concerned_tables(all_models: Iterable[ModelClass], sides: Mapping[str, set[str]]) -> dict[str, set[str]]:

@@ -17,6 +17,7 @@ from redis.retry import Retry
 from cachedeco import AUTO, cached_query
 from cachedeco.backends.redis import RedisCache
 from cachedeco.checks.caches import check_caches, check_databases, check_deployment
+from cachedeco.invalidation.tables import tables
 from tests.conftest import UseCaches
 from tests.models import Club
 from tests.support.backends import cache_entry
@@ -364,6 +365,7 @@ def test_table_of_a_database_cache_without_a_name_breaks_no_statement(settings: 
     Club.objects.create(name="North")
 
     assert ([], ["North"]) == (before, names())
+    assert {"none"} == tables().effect_of("SELECT * FROM none").unknown
     assert "cachedeco.E001" not in {each.id for each in run_checks(tags=["cachedeco"])}
 
 
