@@ -30,9 +30,10 @@ MOST_NAMES: Final = 3  # that one message shows
 @check
 def check_functions(**_: Any) -> Messages:
     """Check that every decorated function uses an existing database, and a cache that invalidations reach."""
+    settings_in_force = conf.settings()
     for spec in decorated_functions():
         cache, using = spec.options["cache"], spec.options["using"]
-        if cache is not None and (fault := find_cache_fault(spec.name, cache, conf.settings())):
+        if cache is not None and (fault := find_cache_fault(spec.name, cache, settings_in_force)):
             yield Error(fault.problem, hint=fault.remedy, id="cachedeco.E004")
         if fault := find_database_fault(spec.name, using):
             yield Error(fault.problem, hint=fault.remedy, id="cachedeco.E005")

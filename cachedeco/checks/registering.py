@@ -13,15 +13,18 @@ Messages = Iterator[CheckMessage]
 
 
 def check(give: Callable[..., Messages]) -> Callable[..., list[CheckMessage]]:
-    """Register a check. While the settings are wrong it finds nothing: that is E001 alone."""
+    """Register a check. One that asks the settings finds nothing while they are wrong, which E001 reports."""
 
     @register("cachedeco")
     @wraps(give)
     def checked(**options: Any) -> list[CheckMessage]:
         try:
-            conf.settings()
+            return list(give(**options))
         except ImproperlyConfigured:
-            return []
-        return list(give(**options))
+            try:
+                conf.settings()
+            except ImproperlyConfigured:
+                return []
+            raise
 
     return checked

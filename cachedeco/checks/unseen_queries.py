@@ -12,6 +12,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from cachedeco.checks.registering import Messages, check
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.keys.dependencies import AUTO, depends_on_in_force
+from cachedeco.runtime import conf
 
 
 @check
@@ -42,7 +43,8 @@ def check_databases_without_sql(**_: Any) -> Messages:
 
 
 def _dependencies() -> Iterator[Sequence[object]]:
-    """Yield what each function depends on."""
+    """Yield what each function depends on; nothing is known of any while the settings are wrong."""
+    conf.settings()
     return (depends_on_in_force(spec.options["depends_on"]) for spec in decorated_functions())
 
 

@@ -80,7 +80,7 @@ def shop(tmp_path: Path) -> Path:
         ("{}", "True True [True, True] []\nTrue []\n"),
         ("{'MODULES': []}", "True False [True, False] []\nFalse ['W002']\n"),
         ("{'MODULES': ['no.such']}", "True False [True, False] ['W016']\nFalse ['W002', 'W016']\n"),
-        ("{'MODULES': 'queries'}", "True False [True, False] ['E001']\nFalse ['E001']\n"),
+        ("{'MODULES': 'queries'}", "True False [True, False] ['E001']\nFalse ['E001', 'W002']\n"),
     ],
     ids=["default", "none", "absent", "wrong"],
 )
