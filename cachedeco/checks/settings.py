@@ -91,6 +91,7 @@ def check_modules(**_: Any) -> Messages:
 @check
 def check_outbox(**_: Any) -> Messages:
     """Check that the outbox is installed if its setting is set."""
-    if "OUTBOX_SECONDS" in getattr(django_settings, "CACHEDECO", {}) and not apps.is_installed("cachedeco.outbox"):
+    raw = getattr(django_settings, "CACHEDECO", {})
+    if isinstance(raw, dict) and "OUTBOX_SECONDS" in raw and not apps.is_installed("cachedeco.outbox"):
         msg = "CACHEDECO has OUTBOX_SECONDS, but the outbox is not installed."
         yield Error(msg, hint='Add "cachedeco.outbox" to INSTALLED_APPS, and migrate.', id="cachedeco.E007")
