@@ -6,7 +6,7 @@ the cache again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from django.db import connections
@@ -95,21 +95,32 @@ def attempt(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     Sends one command for each cache, and one more if some tokens live for ever and some do not. While the breaker of a
     cache is open nothing is sent.
     """
+    return [each for chunk in _chunks(invalidations) for each in _attempt_chunk(chunk)]
+
+
+def attempt_or_delete(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+    """Call `attempt()`, and delete a token where a cache that answers refuses the new one: it has no memory left."""
+    failed = attempt(invalidations)
+    return [each for chunk in _chunks(failed) for each in _delete_chunk(chunk)] if failed else []
+
+
+def _chunks(invalidations: Sequence[Invalidation]) -> Iterator[Sequence[Invalidation]]:
+    """Yield what one command takes: invalidations of one cache, whose tokens all live for ever, or all do not."""
     groups: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
     for invalidation in invalidations:
         groups[invalidation.store.alias, invalidation.lifetime is None][invalidation.key] = invalidation
-    return [
-        invalidation
-        for group in groups.values()
-        for chunk in next(iter(group.values())).store.chunks(list(group.values()))
-        for invalidation in _attempt_chunk(chunk)
-    ]
+    for group in groups.values():
+        yield from next(iter(group.values())).store.chunks(list(group.values()))
+
+
+def _longest_lifetime(chunk: Sequence[Invalidation]) -> float | None:
+    return max([each.lifetime for each in chunk if each.lifetime is not None], default=None)
 
 
 def _attempt_chunk(chunk: Sequence[Invalidation]) -> Sequence[Invalidation]:
     """Write new tokens to one cache, with one lifetime; return the invalidations that it has not acknowledged."""
     store, keys = chunk[0].store, [each.key for each in chunk]
-    lifetime = max([each.lifetime for each in chunk if each.lifetime is not None], default=None)
+    lifetime = _longest_lifetime(chunk)
     left = keys
     try:
         for _attempt in range(ATTEMPTS):
@@ -123,10 +134,23 @@ def _attempt_chunk(chunk: Sequence[Invalidation]) -> Sequence[Invalidation]:
                 break
     finally:  # acknowledged or not, and never before the write
         epochs.advance(keys)
-    failed = frozenset(left)
+    return _without_acknowledged(chunk, frozenset(left))
+
+
+def _delete_chunk(chunk: Sequence[Invalidation]) -> Sequence[Invalidation]:
+    """Write tokens once more, or delete them; return the invalidations that the cache has not acknowledged."""
+    store = chunk[0].store
+    if store.is_breaker_open():
+        return chunk
+    refused = retry_queue.write_or_delete(store, [each.key for each in chunk], _longest_lifetime(chunk))
+    return chunk if refused is None else _without_acknowledged(chunk, frozenset(refused))
+
+
+def _without_acknowledged(chunk: Sequence[Invalidation], failed: Collection[str]) -> Sequence[Invalidation]:
+    """Emit what the cache has acknowledged, and return the rest."""
     for each in chunk:
         if each.key not in failed:
-            emit(Event("invalidated", each.store.function, each.key, store.alias))
+            emit(Event("invalidated", each.store.function, each.key, each.store.alias))
     return [each for each in chunk if each.key in failed] if failed else []
 
 

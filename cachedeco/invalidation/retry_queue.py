@@ -44,7 +44,7 @@ def flush(breaker: Breaker) -> bool:
         return False  # a rollback would undo the delivery
     has_refused = False
     for batch, lifetime in list(_batches(breaker.queue)):
-        refused = _deliver(store, batch, lifetime)
+        refused = write_or_delete(store, batch, lifetime)
         if refused is None:
             return False
         delivered = {key: pending for key, pending in batch.items() if key not in refused}
@@ -64,8 +64,13 @@ def _batches(queue: dict[str, PendingInvalidation]) -> Iterator[tuple[dict[str, 
             yield batch, max(lifetimes, default=None)
 
 
-def _deliver(store: Store, batch: Mapping[str, PendingInvalidation], lifetime: float | None) -> Collection[str] | None:
-    """Return the keys that the cache has refused; None if it does not answer, or refuses every change."""
+def write_or_delete(store: Store, batch: Collection[str], lifetime: float | None) -> Collection[str] | None:
+    """
+    Write new tokens, ignoring the breaker, and delete one that the cache does not take.
+
+    Returns:
+        The keys that it has refused; None if it does not answer, or refuses every change.
+    """
     refused, error = _write(store, batch, lifetime)
     if error is None:
         return refused

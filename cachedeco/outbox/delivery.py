@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from django.db import connections, transaction
 
-from cachedeco.invalidation.delivery import Invalidation, attempt
+from cachedeco.invalidation.delivery import Invalidation, attempt_or_delete
 from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.writes import invalidations_of_tables
 from cachedeco.outbox.heartbeat import CacheState, Heartbeat
@@ -118,7 +118,7 @@ class Deliverer:
                 found = list(claim(waiting.filter(pk__gt=last)[: self._batch], using))
                 if not found:
                     break
-                failed = set(attempt([_invalidation_of(row) for row in found]))
+                failed = set(attempt_or_delete([_invalidation_of(row) for row in found]))
                 # By alias and key: of two rows with the same key only the later one's lifetime was delivered.
                 names = {(each.store.alias, each.key) for each in failed}
                 arrived = [row.pk for row in found if (row.cache, row.key) not in names]
@@ -136,7 +136,7 @@ class Deliverer:
             if not found:
                 return replayed
             names = {_invalidation_of(row) for row in found}
-            lost = attempt(list(names))
+            lost = attempt_or_delete(list(names))
             replayed, last = replayed + len(names) - len(lost), found[-1].pk
             if lost:
                 break

@@ -19,7 +19,9 @@ from cachedeco.storage.store import Store, servers_of
 
 CacheState = Literal[
     "unreachable",
-    "limping",  # some of its servers are unreachable: a replay would be repeated at each run
+    # Some of its servers are unreachable, or it has no memory and takes deletions alone: a replay would be repeated
+    # at each run.
+    "limping",
     "forgetful",  # it may have lost writes: replay
     "well",
 ]
@@ -74,6 +76,9 @@ class Heartbeat:
         values = {**fresh, _key_of_last_beat(self._store): moment}
         written = self._store.set_each([(key, value, LIFETIME) for key, value in values.items()])
         if found is None or not all(written):
-            return "unreachable" if sum(written) in {0, len(values)} else "limping"
+            if sum(written) not in {0, len(values)}:
+                return "limping"
+            deletes = found is not None and self._store.delete_unguarded(self._keys[0])
+            return "limping" if deletes else "unreachable"
         self.written = fresh
         return "well" if found == before else "forgetful"

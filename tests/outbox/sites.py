@@ -14,6 +14,7 @@ from django.db.models import Model
 from cachedeco import cached_query
 from cachedeco.outbox.models import Row, rows
 from cachedeco.storage.store import Item, Store
+from cachedeco.storage.writers import Acknowledged
 from tests.models import Club
 
 ALIAS = "outbox"
@@ -111,12 +112,12 @@ def drop_table(model: type[Model]) -> None:
 @contextmanager
 def refusing(*keys: str) -> Iterator[None]:
     """Have every cache refuse to store these keys, and take all others."""
-    original = Store._write
+    original = Store.write_unguarded
 
-    def written(self: Store, items: Sequence[Item]) -> list[bool]:
+    def written(self: Store, items: Sequence[Item]) -> Acknowledged:
         taken = [item for item in items if item[0] not in keys]
         answers = iter(original(self, taken) if taken else ())
-        return [item[0] not in keys and next(answers) for item in items]
+        return Acknowledged([item[0] not in keys and next(answers) for item in items])
 
-    with patch.object(Store, "_write", written):
+    with patch.object(Store, "write_unguarded", written):
         yield

@@ -1,5 +1,6 @@
 """The deliverer delivers what waits, each row once, however many deliver."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,8 @@ from cachedeco.outbox import delivery
 from cachedeco.outbox.delivery import Deliverer, Report
 from cachedeco.outbox.models import Row, rows
 from cachedeco.storage import breaker
+from cachedeco.storage.store import Item, Store
+from cachedeco.storage.writers import Acknowledged
 from cachedeco.testing import capture_events
 from tests.conftest import UseCaches
 from tests.outbox.conftest import Clock
@@ -109,6 +112,25 @@ def test_cache_that_raises_is_not_reached(clock: Clock) -> None:
         writing = outbox.deliver()
 
     assert [Report(waiting=1)] * 3 == [both, reading, writing]
+
+
+def test_cache_that_fails_within_a_run_is_left_alone(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the failures that open the breaker nothing is sent, deletions neither: each might take a timeout."""
+    lose(*namespaces(*range(4)))
+    clock.pass_grace()
+    original, sent = Store.write_unguarded, []
+
+    def write_unguarded(store: Store, items: Sequence[Item]) -> Acknowledged:
+        if "cd:n:" not in items[0][0]:  # the heartbeat
+            return original(store, items)
+        sent.append([key for key, _, _ in items])
+        raise OSError
+
+    monkeypatch.setattr(Store, "write_unguarded", write_unguarded)
+    report = outbox.deliver(batch=1)
+
+    first, second = whole("cd:n:n:0"), whole("cd:n:n:1")
+    assert (Report(waiting=4), [[first]] * 3 + [[second]]) == (report, sent)
 
 
 def test_cache_that_is_away_keeps_no_other_waiting(

@@ -10,6 +10,7 @@ from django.db import transaction
 from redis import Redis as RedisClient
 
 from cachedeco.outbox.delivery import Deliverer, Report
+from cachedeco.storage import breaker
 from cachedeco.storage.connections import forget_connections
 from tests.conftest import CacheConfig, UseCaches
 from tests.outbox.conftest import Clock
@@ -18,6 +19,8 @@ from tests.support.servers import Memcached, Redis
 
 pytestmark = pytest.mark.usefixtures("database")
 
+# Django's own, and no subclass, which may hide what is raised.
+DJANGOS: dict[str, Any] = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
 # A client that asks a dead server again after an hour, or at once.
 STUBBORN: dict[str, Any] = {"retry_attempts": 0, "dead_timeout": 3600}
 EAGER = STUBBORN | {"dead_timeout": 0}
@@ -137,3 +140,28 @@ def test_server_that_hung_gets_what_it_missed(
 
     assert (Report(waiting=1), Report(delivered=1, replayed=1)) == (hanging, report)
     assert ("new", (0, 1)) == (name_of(pk), waiting_and_done())
+
+
+@pytest.mark.parametrize("config", [{"kind": "redis", **DJANGOS}, {"kind": "our redis"}], ids=["Django's", "ours"])
+def test_redis_without_memory_gets_deletions(
+    config: dict[str, Any],
+    clock: Clock,
+    private_redis: Redis,
+    use_caches: UseCaches,
+    cache_config: CacheConfig,
+) -> None:
+    """A token that a full server can't replace is deleted, so that a killed writer's row does not wait for room."""
+    use_caches(default=cache_config(server=private_redis, **config))
+    pk = called_club()
+    deliverer = Deliverer()
+    with RedisClient.from_url(private_redis.location) as client:
+        client.config_set("maxmemory", 1)
+        change(pk)
+        breaker.reset()  # as if this process had been killed
+        clock.pass_grace()
+        before = name_of(pk)
+        full = deliverer.run(replay=False)
+        client.config_set("maxmemory", 0)
+
+    assert ("old", Report(delivered=1), (0, 1)) == (before, full, waiting_and_done())
+    assert ("new", Report(replayed=1), Report()) == (name_of(pk), deliverer.run(), deliverer.run())
