@@ -15,7 +15,9 @@ from django.core.cache import caches
 
 from cachedeco.runtime import conf
 from cachedeco.storage import breaker
+from cachedeco.storage.connections import connection
 from cachedeco.storage.store import Store, servers_of
+from cachedeco.storage.writers import proves_absence
 
 CacheState = Literal[
     "unreachable",
@@ -78,7 +80,11 @@ class Heartbeat:
         if found is None or not all(written):
             if sum(written) not in {0, len(values)}:
                 return "limping"
-            deletes = found is not None and self._store.delete_unguarded(self._keys[0])
-            return "limping" if deletes else "unreachable"
+            return "limping" if found is not None and self._takes_deletions() else "unreachable"
         self.written = fresh
         return "well" if found == before else "forgetful"
+
+    def _takes_deletions(self) -> bool:
+        """Tell whether a cache that has refused to write answers a deletion; not of one that hides failures."""
+        cache = connection(self._store.alias).cache
+        return proves_absence(cache) and self._store.delete_unguarded(self._keys[0])
