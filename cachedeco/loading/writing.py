@@ -270,7 +270,7 @@ def emit_problem(policy: CachePolicy, miss: Miss) -> None:
     policy.emit_unstored(miss.key, prepared.problem, prepared.error, fault=prepared.problem if is_fault else "")
 
 
-def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) -> None:
+def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception | None) -> None:
     """Emit that an entry is too large for the cache: as an error, and so in the log, at the first time."""
     reason = TOO_LARGE.format(size / 1_000_000)
     policy.emit_unstored(key, reason, error, fault=TOO_LARGE)
@@ -304,11 +304,13 @@ def _note_written(batch: WriteBatch, written: Acknowledged) -> list[str]:
             policy.emit("stored", key, reason=UNCHANGED if key in unchanged else "", size=len(value))
         else:
             failed_keys.append(key)
-    if written.error is not None and failed_keys:
-        _emit_too_large(policy, *max((len(data[key]), key) for key in failed_keys), written.error)
-    else:
-        for key in failed_keys:  # the error itself is an event already
-            policy.emit_unstored(key, NOT_ACKNOWLEDGED)
+    # Which of several are too large is unknown: the largest is.
+    largest = max(failed_keys, key=lambda key: len(data[key])) if written.error is not None and failed_keys else None
+    for key in failed_keys:
+        if key == largest:
+            _emit_too_large(policy, len(data[key]), key, written.error)
+        elif not written.has_failed:  # else they may be stored: pymemcache raises, and does not say
+            policy.emit_unstored(key, NOT_ACKNOWLEDGED)  # the error itself is an event already
     for (key, _, _), is_written in zip(marks, written[len(data) :], strict=True):
         if not is_written:  # by a full cache: without it, callers would wait for a leader that has ended
             policy.store.delete(key)

@@ -259,7 +259,7 @@ class Store:
             if all(acknowledged):
                 self._record_success()
         elif is_too_large(acknowledged.error):
-            written.error = acknowledged.error
+            written.error, written.has_failed = acknowledged.error, acknowledged.has_failed
         else:
             self._record_failure("Writing failed", items[acknowledged.index(False)][0], acknowledged.error)
         written += acknowledged
@@ -423,7 +423,7 @@ def _may_be_decoding(error: Exception) -> bool:
 def _nothing_of(items: Sequence[Item], error: Exception) -> Acknowledged:
     """Return what a write that failed has acknowledged."""
     acknowledged = Acknowledged([False] * len(items))
-    acknowledged.error = error
+    acknowledged.error, acknowledged.has_failed = error, True
     return acknowledged
 
 

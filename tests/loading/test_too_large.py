@@ -83,6 +83,24 @@ def test_value_too_large_among_others_is_told_and_they_are_stored() -> None:
     assert [1, 3] == [*reports.peek([1, 2, 3])]
 
 
+@pytest.mark.parametrize("_small_cache", ["ours", "redis"], indirect=True)
+@pytest.mark.usefixtures("_small_cache")
+def test_each_value_that_is_refused_is_told_of() -> None:
+    """The largest of them with its size. The client of Django's memcached backend does not say which were refused."""
+    seen: list[Event] = []
+
+    @cached_query_many(over="ids")
+    def reports(ids: list[int]) -> dict[int, bytes]:
+        return {each: LARGE + bytes(each) for each in ids}
+
+    with listening(seen.append):
+        reports([1, 2, 3])
+
+    keys = reports.keys_for([1, 2, 3])
+    told = [(event.kind, event.key) for event in seen if event.kind in NOT_STORED]
+    assert [("unstored", keys[1]), ("unstored", keys[2]), ("error", keys[3])] == told
+
+
 @pytest.mark.usefixtures("_small_cache")
 def test_value_that_a_serializer_compresses_is_stored() -> None:
     """The remedy that the error names."""
