@@ -12,7 +12,7 @@ from django.db import connections
 from django.utils.module_loading import module_has_submodule
 
 from cachedeco.checks.registering import Messages, check
-from cachedeco.invalidation.tables import tables
+from cachedeco.invalidation.tables import names_no_model, tables
 from cachedeco.keys.dependencies import AUTO, model_of_item
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -85,6 +85,21 @@ def check_modules(**_: Any) -> Messages:
                 hint="Correct it, or leave it out; name it without its app: 'queries' is clubs.queries of the app "
                 "clubs.",
                 id="cachedeco.W016",
+            )
+
+
+@check
+def check_ignored_names(**_: Any) -> Messages:
+    """Check that IGNORED_TABLES names no model that its app does not have: it would stand for a table with a schema."""
+    for name in conf.settings().IGNORED_TABLES:
+        if name not in conf.Settings.IGNORED_TABLES and names_no_model(name):
+            app, model = name.split(".")
+            yield Warning(
+                f"CACHEDECO['IGNORED_TABLES'] has {name!r}, and the app {app} has no model {model}: it stands for a "
+                f"table {model!r} in a schema {app!r}.",
+                hint="Name a model as 'app_label.Model', an app by its label, or a table as in the database; if there "
+                "is this table, silence this check.",
+                id="cachedeco.W020",
             )
 
 

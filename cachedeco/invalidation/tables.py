@@ -235,12 +235,9 @@ class Tables:
             if name in apps.app_configs:
                 for model in apps.get_app_config(name).get_models(include_auto_created=True):
                     yield table_of(model)
-            elif name.count(".") == 1 and name.partition(".")[0] in apps.app_configs:
-                try:
-                    yield table_of(apps.get_model(name))
-                except LookupError:
-                    yield name  # a table with a schema
-            else:
+            elif _may_be_model(name) and not names_no_model(name):
+                yield table_of(apps.get_model(name))
+            else:  # a table, perhaps with a schema
                 yield name
 
     def _columns_named(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
@@ -256,6 +253,21 @@ class Tables:
             else:
                 self.faults.append(f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}, which is no column of a model.")
         return {table: frozenset(columns) for table, columns in found.items()}
+
+
+def _may_be_model(name: str) -> bool:
+    return name.count(".") == 1 and name.partition(".")[0] in apps.app_configs
+
+
+def names_no_model(name: str) -> bool:
+    """Tell whether a name begins with the label of an app, as "app.Model" does, and the app has no such model."""
+    if not _may_be_model(name):
+        return False
+    try:
+        apps.get_model(name)
+    except LookupError:
+        return True
+    return False
 
 
 def _tables_of_caches() -> Iterator[str]:

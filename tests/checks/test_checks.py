@@ -13,7 +13,7 @@ from cachedeco import cached_query, rows
 from cachedeco.checks import functions
 from cachedeco.checks.caches import check_caches, check_databases, check_deployment
 from cachedeco.checks.functions import check_functions
-from cachedeco.checks.settings import check_modules, check_settings
+from cachedeco.checks.settings import check_ignored_names, check_modules, check_settings
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club
 
@@ -115,6 +115,16 @@ def test_module_that_no_app_has_is_w016(settings: Any, names: list[str], expecte
     assert [f"CACHEDECO['MODULES'] names {each}, and no installed app has such a module." for each in expected] == [
         each.msg for each in messages
     ]
+
+
+def test_model_that_the_app_of_an_ignored_table_lacks_is_w020(settings: Any) -> None:
+    """It would stand for a table that is not there; apps, models, tables and other schemas are right."""
+    names = ["tests", "tests.Club", "tests_club", "public.tests_club", "nothing", "tests.Clubb"]
+    settings.CACHEDECO = {"IGNORED_TABLES": names}
+
+    [message] = check_ignored_names()
+
+    assert ("cachedeco.W020", True) == (message.id, "has 'tests.Clubb', and the app tests has no model" in message.msg)
 
 
 @pytest.mark.parametrize("aliases", [["default"], []])
