@@ -18,6 +18,8 @@ from cachedeco.runtime.reprs import mask_credentials, shorten_error
 from cachedeco.runtime.units import counted
 
 OURS: Final = "cachedeco."
+# A warning that the functions of views are not checked: what can't be looked at is not well.
+NOT_CHECKED: Final = "cachedeco.W014"
 REPAIR_SETTINGS: Final = "Correct CACHEDECO, by the page Settings of the reference: until then each call raises."
 
 
@@ -91,7 +93,7 @@ def _examine_checks() -> Iterator[Finding]:
         yield from _run_checks(messages, checks.Tags.database, databases=[alias])
     ours = [each for each in messages if (each.id or "").startswith(OURS) and not each.is_silenced()]
     for each in ours:
-        state: State = "wrong" if each.level >= checks.ERROR else "notice"
+        state: State = "wrong" if each.level >= checks.ERROR or each.id == NOT_CHECKED else "notice"
         yield Finding("system checks", each.id or "", state, mask_credentials(str(each.msg)), each.hint or "")
     if not ours:
         yield Finding("system checks", "Do they find something?", "well", "no")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.core.cache.backends.dummy import DummyCache
 from django.core.management.base import CommandError
 from django.db.models import Model
 
@@ -31,6 +32,7 @@ from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.reprs import format_arguments, shorten_error
 from cachedeco.runtime.units import counted
+from cachedeco.storage.connections import connection
 
 # Ids of one call of a function over many.
 CHUNK: Final = 100
@@ -80,6 +82,10 @@ def run(console: Console, options: dict[str, Any]) -> None:
     function = function_of(options["function"])
     if current_mode() != "on":
         msg = f"The mode is {current_mode()!r} in these settings, so that nothing would be stored."
+        raise failure(msg)
+    alias = function._spec.resolve().policy.store.alias
+    if isinstance(connection(alias).cache, DummyCache):
+        msg = f"Cache {alias!r} is a DummyCache, which keeps nothing, so that nothing would be stored."
         raise failure(msg)
     total, planned = _plan(function, options)
     warmer, is_interrupted = Warmer(function), False

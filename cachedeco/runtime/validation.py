@@ -21,6 +21,8 @@ Refresher = Literal["caller", "thread", "task"]
 KeyErrors = Literal["raise", "bypass"]
 Seconds = float | int | timedelta | None
 
+# Of `get_close_matches()`: a slip of the keys is above it, and another name with the same letters below.
+NEAR: Final = 0.7
 MODES: Final = get_args(ModeName)
 REFRESHERS: Final = get_args(Refresher)
 
@@ -129,7 +131,7 @@ def _secret_of(key: object) -> bytes:
 
 def remedy_for(name: str, known: Collection[str]) -> str:
     """Return the end of an error about an unknown name: the nearest known one, or else all of them."""
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known, n=1, cutoff=NEAR)
     return f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}."
 
 

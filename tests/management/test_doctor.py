@@ -100,6 +100,16 @@ def test_doctor_reports_system_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("Another" in out, "Silenced" in out) == (False, False)
 
 
+def test_urlconf_that_can_not_be_imported_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning of `check`, as Django has its own error for it; of the doctor it would hide what is not checked."""
+    warning = checks.Warning("The URLconf can't be imported.", id="cachedeco.W014")
+    monkeypatch.setattr(checks, "run_checks", lambda tags, **_: [warning] if tags == ["cachedeco"] else [])
+
+    out, _, code = said("doctor")
+
+    assert (1, True) == (code, "  WRONG   cachedeco.W014 The URLconf can't be imported.\n" in out)
+
+
 def test_check_that_raises_ends_no_examination(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check of a database asks it, and it may not answer; the other databases are checked all the same."""
 

@@ -249,3 +249,12 @@ def test_progress_is_told_now_and_then(
     told.end()
 
     assert expected == err.getvalue()
+
+
+def test_cache_that_keeps_nothing_is_told(use_caches: UseCaches) -> None:
+    """A command with the settings of development would compute in vain."""
+    use_caches(default={"BACKEND": "django.core.cache.backends.dummy.DummyCache"})
+
+    _, err, code = said("warm", f"{HERE}.later", "7")
+
+    assert ("Cache 'default' is a DummyCache, which keeps nothing, so that nothing would be stored.", 1) == (err, code)
