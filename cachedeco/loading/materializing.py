@@ -14,9 +14,8 @@ from cachedeco.storage.serializers import ABSENT
 
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function did not return, Raised for an exception
 
-_FOR_MANY_USES: Final = frozenset(
-    {list, dict, tuple, set, frozenset, str, bytes, int, float, bool, type(None), QuerySet}
-)
+# Of which every object is a value as it is.
+_PLAIN: Final = frozenset({list, dict, tuple, set, frozenset, str, bytes, int, float, bool, type(None)})
 
 OTHER_ID: Final = (
     "{0}() was asked for {1} and returned {2}, which is another id. Call it with ids of the type that it returns, "
@@ -59,6 +58,9 @@ def _materialize(
         TypeError: The value can be used only once, so the next caller would get an empty one; or it belongs to one
             visitor, as a response does; or it would fetch its rows at each hit.
     """
+    own = type(value)
+    if type(own) is type and own in _PLAIN:  # nearly always; a class of another one may have no hash
+        return value
     cls = _class_of(value, reraised)
     if _is_for_one_use(cls):
         again = "what it contains, such as its getvalue()" if hasattr(cls, "readline") else instead
@@ -86,8 +88,6 @@ def _class_of(value: Any, reraised: Reraised) -> type:
 
 def _is_for_one_use(cls: type) -> bool:
     """Tell whether a class is of iterators or awaitables; `isinstance()` needs a hash, which a class may not have."""
-    if type(cls) is type and cls in _FOR_MANY_USES:  # nearly always; a class of another one may have no hash
-        return False
     pairs = ("__iter__", "__next__"), ("__aiter__", "__anext__"), ("__await__",)
     if not any(all(hasattr(cls, name) for name in names) for names in pairs):
         return False
