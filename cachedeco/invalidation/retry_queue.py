@@ -1,13 +1,16 @@
 """
 Retry queue: invalidations that a cache has not acknowledged, delivered before this process uses the cache again.
 
-The queue lives in this process and ends with it, after one last attempt at exit. Other processes do not know it, and
-may serve old values meanwhile. After a fork both processes have a copy, and both deliver it: delivery is idempotent in
-its effect, since one more new token does no harm.
+The queue lives in this process and ends with it, after one last attempt at exit: of the interpreter, or of a child of
+multiprocessing or of Celery, which ends by `os._exit()` and so runs nothing of `atexit`. Other processes do not know
+it, and may serve old values meanwhile. After a fork both processes have a copy, and both deliver it: delivery is
+idempotent in its effect, since one more new token does no harm.
 """
 
 import atexit
+import sys
 from collections.abc import Collection, Iterator, Mapping
+from multiprocessing import parent_process
 from typing import Final
 
 from cachedeco.invalidation import transactions
@@ -28,6 +31,8 @@ RECORDED: Final = "the outbox has recorded it, and a deliverer sends it if this 
 def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation], *, pauses: bool) -> None:
     """Queue invalidations that a cache has not acknowledged: this process bypasses it until they are delivered."""
     new = enqueue_pending(alias, invalidations, flush, pauses=pauses)
+    if len(new) == len(breakers[alias].queue):  # it was empty
+        _deliver_when_child_ends()
     # Once for each key: in an outage a loop of writes invalidates the same ones again and again.
     _emit_each("invalidation_delayed", alias, {key: invalidations[key] for key in new})
 
@@ -115,8 +120,19 @@ def _count_refusals(breaker: Breaker, refused: Mapping[str, PendingInvalidation]
     return len(lost) < len(refused)
 
 
+def _deliver_when_child_ends() -> None:
+    """Have the last attempt made where a child process of a pool ends without `atexit`."""
+    if parent_process() is not None:  # a child of multiprocessing
+        from multiprocessing.util import Finalize  # which imports a lot, for all that multiprocessing does
+
+        Finalize(None, deliver_at_exit, exitpriority=0)
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        signals.worker_process_shutdown.connect(deliver_at_exit, weak=False, dispatch_uid=__name__)
+
+
 @atexit.register
-def deliver_at_exit() -> None:
+def deliver_at_exit(**_: object) -> None:
     """Try once more to deliver the queue of each cache; what remains is lost."""
     for breaker in list(breakers.values()):
         if breaker.queue:

@@ -41,6 +41,7 @@ HANDLERS = {
     ("runtime.state", "setting_changed.connect"): "a change of settings: resets the state",
     ("storage.connections", "request_finished.connect"): "the end of a request: closes the thread's caches",
     ("invalidation.retry_queue", "atexit.register"): "the exit: delivers what waits, once more",
+    ("invalidation.retry_queue", "signals.worker_process_shutdown.connect"): "a child of Celery ends: the same",
     ("invalidation.tables", "class_prepared.connect"): "a model is defined: forgets what is known of tables",
     ("invalidation.parts", "class_prepared.connect"): "a model is defined: it may share a table",
     ("invalidation.parts", "pre_save.connect"): "a row is about to be saved: announces it",

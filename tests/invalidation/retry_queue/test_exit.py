@@ -1,8 +1,12 @@
 """What is owed at the end of the process is delivered, or told to be lost."""
 
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from django.dispatch import Signal
 
 from cachedeco import Event, listening
 from cachedeco.invalidation import retry_queue
@@ -47,7 +51,7 @@ def test_exit_that_owes_nothing_sends_nothing(commands: Commands) -> None:
     assert [] == commands.names
 
 
-SCRIPT = """
+SETTINGS = """
 import django
 from django.conf import settings
 location = "127.0.0.1:{port}"
@@ -56,13 +60,56 @@ caches = {{"default": {{"BACKEND": backend, "LOCATION": location}}}}
 settings.configure(CACHES=caches, CACHEDECO={{"LOG_ARGUMENTS": True}})
 django.setup()
 from cachedeco import Namespace
-Namespace("numbers").invalidate()
 """
+
+
+CHILD = (
+    SETTINGS
+    + """
+from multiprocessing import get_context
+def invalidate():
+    Namespace("numbers").invalidate()
+if __name__ == "__main__":
+    child = get_context("{method}").Process(target=invalidate)
+    child.start()
+    child.join()
+    print(child.exitcode)
+"""
+)
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_child_of_multiprocessing_tells_what_is_lost(method: str, tmp_path: Path) -> None:
+    """It ends without what `atexit` has, but for one that is spawned; the last attempt is made, or told to be lost."""
+    program = tmp_path / "program.py"
+    program.write_text(CHILD.format(port=free_port(), method=method))
+
+    done = run(str(program))
+
+    assert ("0\n", 0) == (done.stdout, done.returncode)
+    assert 1 == done.stderr.count("Invalidation of ':1:cd:n:numbers' in cache 'default' was never acknowledged")
+
+
+def test_last_attempt_is_made_once_where_a_child_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multiprocessing is asked once for each outage; the signal of Celery's pool has one receiver."""
+    signals = ModuleType("celery.signals")
+    signals.worker_process_shutdown = Signal()  # type: ignore[attr-defined] # which Celery's is a copy of
+    monkeypatch.setitem(sys.modules, "celery.signals", signals)
+    monkeypatch.setattr(retry_queue, "parent_process", lambda: "the parent")
+    asked: list[object] = []
+    monkeypatch.setattr("multiprocessing.util.Finalize", lambda _, callback, **__: asked.append(callback))
+    lose(lambda: double.invalidate(4))
+    lose(lambda: double.invalidate(5))
+
+    with faulty(after=lambda: None):
+        signals.worker_process_shutdown.send(None, pid=1, exitcode=0)
+
+    assert ([], [retry_queue.deliver_at_exit]) == (queue(), asked)
 
 
 def test_process_that_ends_tells_what_is_lost() -> None:
     """A process that could not deliver an invalidation says so before it is gone."""
-    done = run("-c", SCRIPT.format(port=free_port()))
+    done = run("-c", SETTINGS.format(port=free_port()) + 'Namespace("numbers").invalidate()')
 
     assert 0 == done.returncode
     assert "Invalidation of ':1:cd:n:numbers' in cache 'default' was never acknowledged" in done.stderr
