@@ -6,6 +6,7 @@ from time import time
 from typing import Final, NamedTuple
 
 from django.db import connections, transaction
+from django.db.models import Q
 
 from cachedeco.invalidation.delivery import Invalidation, attempt_or_delete
 from cachedeco.invalidation.tables import tables
@@ -110,8 +111,10 @@ class Deliverer:
 
     def _deliver(self, using: str, reached: Sequence[str]) -> tuple[int, int]:
         """Deliver each unacknowledged row once; return the numbers of rows that arrived, and that did not."""
-        before = time() - COMMIT_SECONDS
-        waiting = rows(using).filter(acknowledged=None, cache__in=reached, created__lt=before).order_by("pk")
+        now = time()
+        # A row of the time to come is of a process whose clock is ahead: how long ago it committed is unknown.
+        due = Q(created__lt=now - COMMIT_SECONDS) | Q(created__gt=now + COMMIT_SECONDS)
+        waiting = rows(using).filter(due, acknowledged=None, cache__in=reached).order_by("pk")
         last = delivered = lost = 0
         while not self._stopping():
             with self._claiming(using):

@@ -53,6 +53,15 @@ def test_row_is_left_to_the_committing_process_at_first(pk: int, clock: Clock, s
     assert expected == outbox.deliver().delivered
 
 
+def test_row_of_a_process_whose_clock_is_ahead_does_not_wait_for_it(pk: int, clock: Clock) -> None:
+    """Invalidations read no clock, and how far those of two hosts differ is unknown."""
+    clock.now += 3600
+    lose(*namespaces(pk))
+    clock.now -= 3600
+
+    assert 1 == outbox.deliver().delivered
+
+
 def test_rows_are_delivered_in_batches(clock: Clock, commands: Commands) -> None:
     """Each batch is one command, and each row is tried once."""
     lose(*namespaces(*range(5)))
