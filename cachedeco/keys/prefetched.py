@@ -17,11 +17,10 @@ CACHE: Final = "_prefetched_objects_cache"
 _CHOICES: Final = ("annotations", "distinct", "extra", "extra_order_by", "order_by", "standard_ordering")
 
 
-def chosen_rows(row: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the names under which a row holds prefetched rows that a query has chosen, with the rows."""
+def prefetched_rows(row: Any) -> Iterator[tuple[str, list[Any], bool]]:
+    """Yield the names under which a row holds prefetched rows, the rows, and whether a query has chosen them."""
     for name, rows in sorted(vars(row).get(CACHE, {}).items()):
-        if _choice_of(rows) != _usual_choice(row.__class__, name):
-            yield name, list(rows)
+        yield name, list(rows), _choice_of(rows) != _usual_choice(row.__class__, name)
 
 
 def _choice_of(rows: Any) -> tuple[object, ...] | None:

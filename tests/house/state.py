@@ -70,6 +70,8 @@ STATE: Final = {
     "keys.encoders._registered": "encoders that users registered",
     "keys.encoders._encoder_for": "encoders of other types, cached; register_key_type() clears it",
     "keys.saved_rows._usual_names": "names of a row's fields and cached properties, cached by class",
+    "keys.saved_rows._column_of": "columns of foreign keys, cached by class and relation",
+    "keys.saved_rows._current": "the walk over rows that hold rows which a key is made in, of each thread and task",
     "keys.encoders._takes_more": "dataclasses that take more than their fields, cached by class",
     "keys.saved_rows.cached_properties": "names of cached properties of rows and such dataclasses, cached by class",
     "keys.field_values._field_of": "fields of rows whose values may be text as given, cached by class",
