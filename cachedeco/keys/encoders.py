@@ -20,6 +20,7 @@ import fractions
 import ipaddress
 import pathlib
 import re
+import sys
 import types
 import uuid
 import zoneinfo
@@ -290,19 +291,31 @@ def _encode_promise(lazy: Promise) -> str:
         raise KeyTypeError(lazy, error.advice, shown="a lazy text") from None
 
 
+def found_by_name(value: Any) -> object:
+    """Return what the module and the qualified name of a class or function lead to; None if that is nothing."""
+    found: Any = sys.modules.get(value.__module__)
+    for attribute in value.__qualname__.split("."):
+        found = getattr(found, attribute, None)
+    return found
+
+
 def _encode_class(cls: type) -> str:
-    if "<locals>" not in cls.__qualname__:
+    if found_by_name(cls) is cls or cls.__module__ == "builtins":
         return f"class:{path_of(cls)}()"
     if issubclass(cls, Model):
         return f"class:{cls._meta.label}:"
-    # A function may make several classes of one name: their bases and attributes distinguish them.
+    # A function, as modelform_factory(), may make several classes of one name: bases and attributes distinguish them.
     held = {
         name: value
         for name, value in vars(cls).items()
         if not name.startswith("_")
         and (isinstance(value, type) or not (callable(value) or hasattr(type(value), "__get__")))
     }
-    return f"class:{path_of(cls)}({encode((cls.__bases__, held))})"
+    try:
+        return f"class:{path_of(cls)}({encode((cls.__bases__, held))})"
+    except KeyTypeError:
+        advice = "its name does not lead to it, as a function has made it: pass what it is made of, or pass key="
+        raise KeyTypeError(cls, advice, shown=f"the class {path_of(cls)}") from None
 
 
 def _encode_enum(member: enum.Enum) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple
 
 from django.utils.functional import LazyObject
 
-from cachedeco.keys.encoders import encode
+from cachedeco.keys.encoders import encode, found_by_name
 from cachedeco.keys.refusals import KeyTypeError
 from cachedeco.storage.refusals import path_of
 
@@ -76,9 +76,6 @@ def _name_of(value: Any) -> str | None:
     module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str):
         return None
-    found: Any = sys.modules.get(module)
-    for attribute in qualname.split("."):
-        found = getattr(found, attribute, None)
-    if found is not value:
+    if found_by_name(value) is not value:
         return None
     return path_of(value) if isinstance(value, type) else f"{module}.{qualname}"

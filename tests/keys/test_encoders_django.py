@@ -1,6 +1,8 @@
 """Django's own objects in keys: rows, users, lazy objects, query strings."""
 
+import re
 import uuid
+from collections.abc import Callable
 from time import process_time
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import CharField, CompositePrimaryKey, IntegerField, Model
+from django.forms import modelform_factory
 from django.http import QueryDict
 from django.test.utils import isolate_apps
 from django.utils.datastructures import MultiValueDict
@@ -275,6 +278,30 @@ def test_model_class_made_by_a_function_is_told_by_its_label() -> None:
             app_label = "tests"
 
     assert "class:tests.Guest:" == encode(Guest)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda number: type("Step", (), {"number": number}), lambda number: type("Step", ((int, str)[number],), {})],
+    ids=["attributes", "bases"],
+)
+def test_classes_of_one_name_made_by_a_function_differ(make: Callable[[int], type]) -> None:
+    """No name leads to them, so that their bases and attributes tell them apart."""
+    assert encode(make(0)) == encode(make(0)) != encode(make(1))
+
+
+def test_class_of_a_form_made_by_a_function_is_refused() -> None:
+    """Django gives each the name of its model, whichever fields it has."""
+    form = modelform_factory(Club, fields=["name"])
+
+    with pytest.raises(KeyTypeError, match=r"ClubForm in a cache key; its name does not lead to it.* or pass key="):
+        encode(form)
+
+
+@pytest.mark.parametrize("cls", [type(None), type(len), Club.DoesNotExist])
+def test_class_that_a_name_leads_to_is_told_by_it(cls: type) -> None:
+    """Those of Python itself have one name each, also where they stand in no module."""
+    assert re.fullmatch(r"class:[\w.]+\(\)", encode(cls))
 
 
 def test_text_that_looks_like_many_rows_takes_no_time() -> None:
