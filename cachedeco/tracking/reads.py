@@ -8,8 +8,11 @@ statement has a snapshot of its own. Otherwise the value is returned, not stored
 
 # ruff: noqa: SLF001 -- a QuerySet's _result_cache is in private_api
 
+import dataclasses
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from math import inf
 from time import time
 from typing import Any, Final, NamedTuple
@@ -142,7 +145,11 @@ class TableReads:
 
 
 def tables_of_rows(values: Iterable[object]) -> Iterator[str]:
-    """Yield the tables of all rows among values, and of rows that hang on these: selected or prefetched."""
+    """
+    Yield the tables of all rows among values, and of rows that hang on these: selected or prefetched.
+
+    Of other objects, rows are looked for in those that are made to be in keys: dataclasses, and by `__cache_key__`.
+    """
     return _tables_of_rows(values, set(), DEEPEST)
 
 
@@ -156,13 +163,22 @@ def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Ite
             continue
         elif isinstance(value, Mapping):
             yield from _tables_of_rows([*value, *value.values()], seen, depth - 1)
-        elif isinstance(value, list | tuple | set | frozenset):
+        elif isinstance(value, list | tuple | set | frozenset | deque):
             yield from _tables_of_rows(value, seen, depth - 1)
+        elif hasattr(value.__class__, "__cache_key__") or dataclasses.is_dataclass(value.__class__):
+            yield from _tables_of_rows(_attributes_of(value), seen, depth - 1)
         elif isinstance(value, QuerySet) and value._result_cache is not None:  # else a statement is to follow
             yield table_of(value.model)
             with suppress(EmptyResultSet):
                 yield from tables().effect_of(str(value.query)).reads
             yield from _tables_of_rows(value._result_cache, seen, depth - 1)
+
+
+def _attributes_of(value: object) -> Iterator[object]:
+    slots = [vars(cls).get("__slots__", ()) for cls in type(value).__mro__]
+    names = chain.from_iterable([each] if isinstance(each, str) else each for each in slots)
+    yield from (getattr(value, name, None) for name in names)
+    yield from getattr(value, "__dict__", {}).values()
 
 
 def _tables_of_row(row: Model, seen: set[int]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """AUTO: an entry depends on the tables that its computation has read, in any way, and on no others."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
 from django.db.models import Prefetch
+from django.utils.functional import SimpleLazyObject
 from pytest_django import Settings
 
 from cachedeco import (
@@ -350,6 +352,85 @@ def test_what_hangs_on_a_row_is_a_read(number: int, wrap: Callable[[Any], Any]) 
     assert is_kept(cached, wrap(row))
     model.objects.update(name="x")
     assert not is_kept(cached, wrap(row))
+
+
+@dataclass
+class Basket:
+    """What a view puts together, and hands on."""
+
+    club: Club
+
+
+@dataclass(slots=True)
+class SlimBasket:
+    """The same, without a dictionary."""
+
+    club: Club
+
+
+class Desk:
+    """A service of a project, which says itself what tells it from another one."""
+
+    __slots__ = "club"  # noqa: PLC0205 -- Python takes it
+
+    def __init__(self, club: Club) -> None:
+        """Begin with a row."""
+        self.club = club
+
+    def __cache_key__(self) -> int:
+        """Return the key of the row."""
+        return self.club.pk
+
+    @cached_query(depends_on=[AUTO])
+    def name(self) -> str:
+        """Return what the row has in memory."""
+        return self.club.name
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        Basket,
+        SlimBasket,
+        Desk,
+        lambda club: [Basket(club)],
+        lambda club: deque([club]),
+        lambda club: SimpleLazyObject(lambda: Desk(club)),
+    ],
+)
+def test_row_in_an_object_that_can_be_in_a_key_is_a_read(wrap: Callable[[Club], Any]) -> None:
+    """Dataclasses, and objects with `__cache_key__`, are made to hold rows for a function."""
+    club = Club.objects.create(name="North")
+    cached = auto(lambda held: str(getattr(held, "club", held)))
+    cached(wrap(club))
+    assert is_kept(cached, wrap(club))
+
+    Club.objects.update(name="South")
+
+    assert not is_kept(cached, wrap(club))
+
+
+def test_object_that_answers_to_each_name_does_not_keep_a_value_from_being_stored() -> None:
+    """No attribute of an argument that is ignored is asked for, as it may raise anything."""
+
+    class Remote:
+        def __getattr__(self, name: str) -> Any:
+            raise ValueError(name)
+
+    cached = auto(lambda number, remote: (number, remote is None), ignore=["remote"])
+    cached(1, Remote())
+
+    assert is_kept(cached, 1, Remote())
+
+
+def test_row_of_the_object_that_has_the_method_is_a_read() -> None:
+    """The method shows the row that the object was made with."""
+    Club.objects.create(name="North")
+    assert "North" == Desk(Club.objects.get()).name()
+
+    Club.objects.update(name="South")
+
+    assert "South" == Desk(Club.objects.get()).name()
 
 
 def test_row_of_a_multi_table_child_is_a_read_of_its_parents() -> None:
