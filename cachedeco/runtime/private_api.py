@@ -27,7 +27,6 @@ class PrivateName(NamedTuple):
     holder: str  #: "module" or "module:object": the module, class, object or function that has the attribute
     name: str
     used_in: tuple[str, ...]  #: modules of cachedeco that use it; it is not checked until one of them is imported
-    what_for: str  #: its use: a verb in the third person, for the error message
     called_by: str = ""  #: for an overridden method: the function of the owner that must call it
 
 
@@ -43,211 +42,97 @@ _REDIS_CLIENT: Final = f"{_REDIS}:RedisCacheClient"
 NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
     "Django": (
         # --- transactions ---
-        PrivateName(_WRAPPER, "run_on_commit", _COMMITS, "runs its commit hooks before those of the user"),
-        PrivateName(_WRAPPER, "execute_wrappers", ("tracking.watcher",), "watches statements"),
+        PrivateName(_WRAPPER, "run_on_commit", _COMMITS),
+        PrivateName(_WRAPPER, "execute_wrappers", ("tracking.watcher",)),
         PrivateName(
             "django.utils.connection:BaseConnectionHandler",
             "create_connection",
             ("tracking.watcher",),
-            "watches a connection before it connects",
             "django.utils.connection:BaseConnectionHandler.__getitem__",
         ),
-        PrivateName("django.dispatch:Signal", "receivers", ("tracking.watcher",), "watches a connection before others"),
-        PrivateName(_WRAPPER, "savepoint_ids", (*_COMMITS, *_TRANSACTIONS), "drops pending invalidations at rollbacks"),
-        PrivateName(
-            _WRAPPER, "savepoint_state", _COMMITS, "drops pending invalidations at rollbacks", f"{_WRAPPER}.savepoint"
-        ),
-        PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "finds the open atomic blocks"),
-        PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "detects a transaction that is managed by hand"),
-        PrivateName(_WRAPPER, "in_atomic_block", (*_COMMITS, *_TRANSACTIONS), "detects an open transaction"),
-        PrivateName(
-            _WRAPPER, "autocommit", (*_COMMITS, *_TRANSACTIONS), "detects a transaction that is managed by hand"
-        ),
-        PrivateName(
-            _WRAPPER,
-            "run_commit_hooks_on_set_autocommit_on",
-            _COMMITS,
-            "detects a commit whose hooks were not called",
-            f"{_WRAPPER}.commit",
-        ),
-        PrivateName(
-            _WRAPPER, "errors_occurred", _COMMITS, "detects a commit whose outcome is unknown", f"{_WRAPPER}.rollback"
-        ),
-        PrivateName(_WRAPPER, "closed_in_transaction", _TRANSACTIONS, "asks no closed connection for its state"),
-        PrivateName(_WRAPPER, "allow_thread_sharing", _COMMITS, "detects a connection that threads share"),
-        PrivateName("django.db:connections", "_connections", _TRANSACTIONS, "finds the connections of a thread"),
-        PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records no rows in a transaction that failed"),
-        PrivateName(
-            "django.db.transaction:Atomic",
-            "_from_testcase",
-            (*_TRANSACTIONS, "testing.histories"),
-            "distinguishes the blocks of a TestCase from transactions",
-        ),
+        PrivateName("django.dispatch:Signal", "receivers", ("tracking.watcher",)),
+        PrivateName(_WRAPPER, "savepoint_ids", (*_COMMITS, *_TRANSACTIONS)),
+        PrivateName(_WRAPPER, "savepoint_state", _COMMITS, f"{_WRAPPER}.savepoint"),
+        PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS),
+        PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS),
+        PrivateName(_WRAPPER, "in_atomic_block", (*_COMMITS, *_TRANSACTIONS)),
+        PrivateName(_WRAPPER, "autocommit", (*_COMMITS, *_TRANSACTIONS)),
+        PrivateName(_WRAPPER, "run_commit_hooks_on_set_autocommit_on", _COMMITS, f"{_WRAPPER}.commit"),
+        PrivateName(_WRAPPER, "errors_occurred", _COMMITS, f"{_WRAPPER}.rollback"),
+        PrivateName(_WRAPPER, "closed_in_transaction", _TRANSACTIONS),
+        PrivateName(_WRAPPER, "allow_thread_sharing", _COMMITS),
+        PrivateName("django.db:connections", "_connections", _TRANSACTIONS),
+        PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",)),
+        PrivateName("django.db.transaction:Atomic", "_from_testcase", (*_TRANSACTIONS, "testing.histories")),
         # --- models ---
         PrivateName(
             "django.db.models.options:Options",
             "all_parents",
             ("invalidation.parts", "invalidation.tables", "tracking.reads"),
-            "finds parent models",
         ),
         PrivateName(
-            "django.db.models:QuerySet",
-            "_raw_delete",
-            ("outbox.models",),
-            "deletes rows of the outbox without signals",
-            "django.db.models.deletion:Collector.delete",
+            "django.db.models:QuerySet", "_raw_delete", ("outbox.models",), "django.db.models.deletion:Collector.delete"
         ),
-        PrivateName(
-            "django.db.models.base:ModelState",
-            "fields_cache",
-            ("storage.comparison", "tracking.reads"),
-            "finds related rows that were fetched",
-        ),
+        PrivateName("django.db.models.base:ModelState", "fields_cache", ("storage.comparison", "tracking.reads")),
         PrivateName(
             "django.db.models.query:prefetch_related_objects",
             "_prefetched_objects_cache",
             ("keys.prefetched", "storage.comparison", "tracking.reads"),
-            "finds related rows that were prefetched",
         ),
-        PrivateName(
-            "django.db.models.query:QuerySet.__init__",
-            "_result_cache",
-            ("tracking.reads",),
-            "finds the rows of a QuerySet that was evaluated",
-        ),
+        PrivateName("django.db.models.query:QuerySet.__init__", "_result_cache", ("tracking.reads",)),
         # --- lazy objects ---
-        PrivateName(
-            "django.utils.functional:LazyObject", "_wrapped", ("keys.encoders",), "encodes the wrapped object in a key"
-        ),
-        PrivateName(
-            "django.utils.functional:LazyObject", "_setup", ("keys.encoders",), "encodes the wrapped object in a key"
-        ),
+        PrivateName("django.utils.functional:LazyObject", "_wrapped", ("keys.encoders",)),
+        PrivateName("django.utils.functional:LazyObject", "_setup", ("keys.encoders",)),
         # --- caches ---
-        PrivateName(
-            "django.core.cache.backends.db:DatabaseCache",
-            "cache_model_class",
-            _TRANSACTIONS,
-            "finds the database of a database cache",
-        ),
-        PrivateName("django.core.cache:caches", "_connections", ("testing.isolation",), "isolates the caches of tests"),
-        PrivateName(
-            "django.core.cache:caches", "thread_critical", ("testing.isolation",), "isolates the caches of tests"
-        ),
+        PrivateName("django.core.cache.backends.db:DatabaseCache", "cache_model_class", _TRANSACTIONS),
+        PrivateName("django.core.cache:caches", "_connections", ("testing.isolation",)),
+        PrivateName("django.core.cache:caches", "thread_critical", ("testing.isolation",)),
         PrivateName(
             "django.core.cache.backends.filebased:FileBasedCache",
             "_cull",
             ("testing.isolation",),
-            "prevents a test from deleting the entries of other tests",
             "django.core.cache.backends.filebased:FileBasedCache.set",
         ),
         PrivateName(
             "django.core.cache.backends.db:DatabaseCache",
             "_cull",
             ("testing.isolation",),
-            "prevents a test from deleting the entries of other tests",
             "django.core.cache.backends.db:DatabaseCache._base_set",
         ),
-        PrivateName(_MEMCACHED, "_class", ("backends.memcached",), "gives the memcached backend a client of its own"),
-        PrivateName(_MEMCACHED, "_options", ("backends.memcached",), "gives the memcached backend a client of its own"),
-        PrivateName(_MEMCACHED, "_cache", ("backends.memcached",), "gives the memcached backend a client of its own"),
-        PrivateName(
-            f"{_REDIS}:RedisCache",
-            "_cache",
-            ("backends.redis",),
-            "gives the Redis backend a client of its own",
-            f"{_REDIS}:RedisCache.get",
-        ),
-        PrivateName(f"{_REDIS}:RedisCache", "_servers", ("backends.redis",), "finds the servers of a Redis cache"),
-        PrivateName(
-            _REDIS_CLIENT,
-            "_client",
-            ("backends.redis_client",),
-            "keeps the clients of Redis servers",
-            f"{_REDIS_CLIENT}.get_client",
-        ),
-        PrivateName(
-            _REDIS_CLIENT,
-            "_get_connection_pool",
-            ("backends.redis_client",),
-            "keeps the connections to Redis servers",
-            f"{_REDIS_CLIENT}.get_client",
-        ),
+        PrivateName(_MEMCACHED, "_class", ("backends.memcached",)),
+        PrivateName(_MEMCACHED, "_options", ("backends.memcached",)),
+        PrivateName(_MEMCACHED, "_cache", ("backends.memcached",)),
+        PrivateName(f"{_REDIS}:RedisCache", "_cache", ("backends.redis",), f"{_REDIS}:RedisCache.get"),
+        PrivateName(f"{_REDIS}:RedisCache", "_servers", ("backends.redis",)),
+        PrivateName(_REDIS_CLIENT, "_client", ("backends.redis_client",), f"{_REDIS_CLIENT}.get_client"),
+        PrivateName(_REDIS_CLIENT, "_get_connection_pool", ("backends.redis_client",), f"{_REDIS_CLIENT}.get_client"),
         *(
-            PrivateName(_REDIS_CLIENT, name, ("backends.redis_client",), "reads the options of a Redis cache")
+            PrivateName(_REDIS_CLIENT, name, ("backends.redis_client",))
             for name in ("_get_connection_pool_index", "_pool_class", "_pool_options", "_serializer")
         ),
         PrivateName(
             "django.test.runner:ParallelTestSuite",
             "runner_class",
             ("testing.runner",),
-            "isolates the caches of parallel tests",
             "django.test.runner:ParallelTestSuite.run",
         ),
     ),
     "asgiref": (
-        PrivateName(
-            "asgiref.sync:AsyncToSync",
-            "executors",
-            ("loading.effects", "runtime.background"),
-            "runs the sync code of background tasks, and what a cancelled call cleans up, in the right thread",
-        ),
-        PrivateName(
-            "asgiref.sync:AsyncToSync",
-            "loop_thread_executors",
-            ("runtime.background",),
-            "leaves to a thread what a loop that ends with its call would not run to its end",
-        ),
-        PrivateName(
-            "asgiref.sync:SyncToAsync",
-            "context_to_thread_executor",
-            ("runtime.background",),
-            "runs the sync code of background tasks in one thread",
-        ),
-        PrivateName(
-            "asgiref.sync:SyncToAsync",
-            "thread_sensitive_context",
-            ("runtime.background",),
-            "runs the sync code of background tasks in one thread",
-        ),
+        PrivateName("asgiref.sync:AsyncToSync", "executors", ("loading.effects", "runtime.background")),
+        PrivateName("asgiref.sync:AsyncToSync", "loop_thread_executors", ("runtime.background",)),
+        PrivateName("asgiref.sync:SyncToAsync", "context_to_thread_executor", ("runtime.background",)),
+        PrivateName("asgiref.sync:SyncToAsync", "thread_sensitive_context", ("runtime.background",)),
     ),
     "pymemcache": (
+        PrivateName(_CLIENT, "_connect", ("backends.memcached_pool",), f"{_CLIENT}._fetch_cmd"),
         PrivateName(
-            _CLIENT,
-            "_connect",
-            ("backends.memcached_pool",),
-            "sets SO_LINGER, so that a closed connection sends no late writes",
-            f"{_CLIENT}._fetch_cmd",
-        ),
-        PrivateName(
-            _CLIENT,
-            "_raise_errors",
-            ("backends.memcached_pool", "backends.memcached_answers"),
-            "detects a server that is out of memory",
-            f"{_CLIENT}._fetch_cmd",
+            _CLIENT, "_raise_errors", ("backends.memcached_pool", "backends.memcached_answers"), f"{_CLIENT}._fetch_cmd"
         ),
     ),
-    "redis": (
-        PrivateName(
-            "redis.connection:AbstractConnection",
-            "_sock",
-            ("backends.redis_servers",),
-            "sets SO_LINGER, so that a closed connection sends no late writes",
-        ),
-    ),
+    "redis": (PrivateName("redis.connection:AbstractConnection", "_sock", ("backends.redis_servers",)),),
     "Python": (
-        PrivateName(
-            "asyncio",
-            "_get_running_loop",
-            ("testing.assertions",),
-            "refuses sync assertions on async functions inside a task",
-        ),
-        PrivateName(
-            "unittest:TestResult",
-            "_setupStdout",
-            ("testing.runner",),
-            "isolates the caches of each setUpClass()",
-            "unittest:TestSuite._handleClassSetUp",
-        ),
+        PrivateName("asyncio", "_get_running_loop", ("testing.assertions",)),
+        PrivateName("unittest:TestResult", "_setupStdout", ("testing.runner",), "unittest:TestSuite._handleClassSetUp"),
     ),
 }
 
@@ -255,7 +140,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
 def missing() -> list[str]:
     """Return an error message for each missing private name that an imported module of cachedeco can't do without."""
     found = [
-        f"{owner} {_version_of(owner)} {fault}; with it cachedeco {each.what_for}."
+        f"{owner} {_version_of(owner)} {fault}; cachedeco uses it in {', '.join(each.used_in)}."
         for owner, names in NAMES.items()
         for each in names
         if _is_used(each)

@@ -104,4 +104,3 @@ def test_each_listed_name_is_used(private: PrivateName) -> None:
             }
 
     assert [] == [module for module, used in names.items() if private.name not in used]
-    assert private.what_for

@@ -109,7 +109,7 @@ def test_every_name_that_has_gone_is_told(monkeypatch: pytest.MonkeyPatch, priva
             remove(patch, path, private.name)
             found[path] = private_api.missing()
 
-    told = [sentence for sentence in found[private.holder] if sentence.endswith(f"cachedeco {private.what_for}.")]
+    told = [sentence for sentence in found[private.holder] if sentence.endswith(f" {private.used_in[-1]}.")]
     assert any(f"has no {private.holder.replace(':', '.')}.{private.name}" in sentence for sentence in told)
     for path in filter(None, [private.called_by]):
         assert any(f"does not call {private.name} in {path.replace(':', '.')}" in each for each in found[path])
@@ -131,25 +131,22 @@ def test_every_name_that_has_gone_is_told(monkeypatch: pytest.MonkeyPatch, priva
     ],
 )
 def test_name_that_has_gone_is_told(names: list[PrivateName], holder: str, called_by: str, fault: str) -> None:
-    """A sentence says whose name it is, of which version, and what it is for."""
-    names.append(PrivateName(holder, "_raw_delete", ("runtime.private_api",), "sees deletions", called_by))
+    """A sentence says whose name it is, of which version, and where it is used."""
+    names.append(PrivateName(holder, "_raw_delete", ("runtime.private_api",), called_by))
 
     [sentence] = private_api.missing()
 
     assert sentence.startswith("Django ")
     assert fault in sentence
-    assert sentence.endswith("with it cachedeco sees deletions.")
+    assert sentence.endswith("; cachedeco uses it in runtime.private_api.")
 
 
 def test_name_that_only_instances_have_is_found(names: list[PrivateName]) -> None:
     """An attribute that `__init__` makes is there, as is one that a function gives to something else."""
     names += [
-        PrivateName("django.db.transaction:Atomic", "_from_testcase", ("runtime.private_api",), "-"),
+        PrivateName("django.db.transaction:Atomic", "_from_testcase", ("runtime.private_api",)),
         PrivateName(
-            "django.db.models.query:prefetch_related_objects",
-            "_prefetched_objects_cache",
-            ("runtime.private_api",),
-            "-",
+            "django.db.models.query:prefetch_related_objects", "_prefetched_objects_cache", ("runtime.private_api",)
         ),
     ]
 
@@ -158,7 +155,7 @@ def test_name_that_only_instances_have_is_found(names: list[PrivateName]) -> Non
 
 def test_what_is_not_used_is_not_looked_for(names: list[PrivateName]) -> None:
     """Nothing is imported to be looked at where none of our modules has imported it: it may not be installed."""
-    names.append(PrivateName("pymemcache.no_such_module", "_name", ("backends.no_such_module",), "-"))
+    names.append(PrivateName("pymemcache.no_such_module", "_name", ("backends.no_such_module",)))
 
     assert [] == private_api.missing()
 

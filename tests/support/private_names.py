@@ -14,16 +14,11 @@ _WRITTEN: Final = (*_DIRECT, "storage.writers")
 WITH_FALLBACK: Final[dict[str, tuple[PrivateName, ...]]] = {
     "Django": (
         *(
-            PrivateName(_LOCMEM, name, _DIRECT, "reads and writes without a check of each key")
+            PrivateName(_LOCMEM, name, _DIRECT)
             for name in ("_cache", "_delete", "_expire_info", "_has_expired", "_lock", "_set", "pickle_protocol")
         ),
         *(
-            PrivateName(
-                f"{_REDIS}:{holder}",
-                name,
-                _DIRECT,
-                "connects to Redis without a client for each command",
-            )
+            PrivateName(f"{_REDIS}:{holder}", name, _DIRECT)
             for holder, name in (
                 ("RedisCache", "_cache"),
                 ("RedisCacheClient", "_get_connection_pool"),
@@ -32,27 +27,16 @@ WITH_FALLBACK: Final[dict[str, tuple[PrivateName, ...]]] = {
                 ("RedisSerializer", "protocol"),
             )
         ),
-        # --- test runner ---
     ),
     "pymemcache": (
         *(
-            PrivateName("pymemcache.client.hash:HashClient", name, (*_READ, *_WRITTEN), what_for)
-            for name, what_for in (
-                ("_dead_clients", "leaves a server that is out of reach to pymemcache"),
-                ("_safely_run_func", "uses the client of the only server without a hash of each key"),
-            )
+            PrivateName("pymemcache.client.hash:HashClient", name, (*_READ, *_WRITTEN))
+            for name in ("_dead_clients", "_safely_run_func")
         ),
-        PrivateName(_CLIENT, "_store_cmd", _WRITTEN, "adds many values by one command"),
-        PrivateName(_CLIENT, "_connect", _READ, "reads from the only server"),
-        PrivateName(_CLIENT, "_raise_errors", _READ, "reads from the only server"),
+        PrivateName(_CLIENT, "_store_cmd", _WRITTEN),
+        PrivateName(_CLIENT, "_connect", _READ),
+        PrivateName(_CLIENT, "_raise_errors", _READ),
     ),
-    "redis": (
-        PrivateName(
-            "redis.connection:AbstractConnection",
-            "_sock",
-            ("storage.readers",),
-            "sends the command for the next chunk of keys while an answer comes in",
-        ),
-    ),
+    "redis": (PrivateName("redis.connection:AbstractConnection", "_sock", ("storage.readers",)),),
 }
 EVERY_NAME: Final = {owner: (*names, *WITH_FALLBACK.get(owner, ())) for owner, names in NAMES.items()}
