@@ -212,16 +212,6 @@ def token_keys(namespace: Namespace, prefix: str) -> list[str]:
     return [f"{prefix}:n:{path}" for path in accumulate(namespace.path.split(":"), "{}:{}".format)]
 
 
-def model_namespace(model: type[Model]) -> Namespace:
-    """Return the namespace of the entries that depend on a whole model."""
-    return table_namespace(table_of(model))
-
-
-def rows_namespace(model: type[Model]) -> Namespace:
-    """Return the namespace of the entries that depend on rows of a model."""
-    return rows_of_table(table_of(model))
-
-
 def table_namespace(table: str) -> Namespace:
     """Return the namespace of the entries that depend on a whole table."""
     return Namespace(f"{TABLE}.{table}")

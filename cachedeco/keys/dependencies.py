@@ -8,14 +8,22 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
-from cachedeco.invalidation.namespaces import Namespace, model_namespace, rows_namespace
+from cachedeco.invalidation.namespaces import Namespace, rows_of_table, table_namespace
 from cachedeco.invalidation.parts import are_parts_known, name_parts
-from cachedeco.invalidation.rows import AnyField, ModelReference, check_canonical, field_of, model_of, text_of_given
-from cachedeco.keys.expressions import ONE_ID, Expression, KeyedFunction, Pieces, parse_template
+from cachedeco.invalidation.rows import (
+    AnyField,
+    ModelReference,
+    check_canonical,
+    field_of,
+    model_of,
+    table_of,
+    text_of_given,
+)
+from cachedeco.keys.expressions import Expression, KeyedFunction, Pieces, parse_template
 from cachedeco.keys.signatures import advise_on_arguments
 from cachedeco.runtime import conf
 from cachedeco.runtime.databases import databases
-from cachedeco.runtime.reprs import repr_of, shorten
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import UNSET, Unset
 
 
@@ -80,12 +88,6 @@ class Dependency:
         self.pieces: Pieces = ()
         self.option = ""  #: as it is written, for error messages
         self._origin = origin
-        if isinstance(item, tuple) and not isinstance(item, Rows):
-            msg = (
-                f"{self._origin} has the tuple {repr_of(item)}; it takes a model, 'app_label.Model', or "
-                f"{_rows_for(keyed, item)}."
-            )
-            raise TypeError(msg)
         if isinstance(item, Rows):
             self.reference, self.field, template = item
             self.option = f"rows({_name_of(self.reference)}, {self.field}={template!r})"
@@ -122,8 +124,8 @@ class Dependency:
         """
         model, field = self.resolve()
         if field is None or not are_parts_known(model, field):
-            return [model_namespace(model).path]
-        rows = rows_namespace(model).path
+            return [table_namespace(table_of(model)).path]
+        rows = rows_of_table(table_of(model)).path
         return [rows, f"{rows}:{keyed.part_source(self._text_expression(keyed, field))}"]
 
     def expression(self, keyed: KeyedFunction) -> Expression | None:
@@ -223,25 +225,6 @@ def refuse_auto_without_app(name: str, given: Sequence[DependsOn] | Unset) -> No
         "INSTALLED_APPS. If its values may be old for their timeout, say depends_on=()."
     )
     raise ImproperlyConfigured(msg)
-
-
-def _rows_for(keyed: KeyedFunction, item: tuple[object, ...]) -> str:
-    """Return the call of `rows()` that a tuple stands for: (ClubClass, "club"), (ClubClass, "club", "{club.pk}")."""
-    model, field, template = [*item, None, None, None][:3]
-    if not isinstance(model, type) and not (isinstance(model, str) and "." in model):
-        return "rows(Model, field='{field}')"
-    field = field if isinstance(field, str) and field.isidentifier() else "field"
-    template = template if isinstance(template, str) else f"{{{_parameter_for(keyed, field)}}}"
-    if keyed.over is not None and template == f"{{{keyed.over}}}":
-        template = f"{{{ONE_ID}}}"
-    return f"rows({_name_of(model)}, {shorten(field)}={repr_of(template)})"
-
-
-def _parameter_for(keyed: KeyedFunction, field: str) -> str:
-    """Return the parameter that has the value of a field: by its name; else one id of many, or the first one."""
-    parameters = keyed.signature.parameters
-    other = next(iter(parameters), field) if keyed.over is None else ONE_ID
-    return next((name for name in (field, field.removesuffix("_id"), f"{field}_id") if name in parameters), other)
 
 
 def _name_of(item: object) -> str:
