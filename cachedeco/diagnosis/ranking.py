@@ -28,7 +28,6 @@ _AMOUNTS: Final[Mapping[By, Callable[[Stats], float]]] = {
     "invalidations": lambda stats: stats.invalidated,
     "needless": lambda stats: stats.unchanged,
 }
-RANKINGS: Final[tuple[By, ...]] = tuple(_AMOUNTS)
 
 
 def rank(statistics: Statistics, by: By, limit: int) -> list[Ranked]:

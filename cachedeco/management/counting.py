@@ -2,8 +2,9 @@
 
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cachedeco.management.arguments import is_meant
 from cachedeco.management.printing import Console
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
     from cachedeco.diagnosis.ranking import By, Ranked
     from cachedeco.runtime.statistics import Statistics, Stats
 
-TITLES: Final = {
-    "cost": "Functions that compute longest",
-    "misses": "Functions that miss most",
-    "invalidations": "What is invalidated most",
-    "needless": "Functions that compute in vain most, the value that their entry had already",
-}
 FIRST_PLACES: Final = 10
 
 
@@ -114,9 +109,51 @@ def _say_whose(console: Console, found: "Statistics") -> None:
     console.block(f"These are the counts of this process alone{why}", "", "")
 
 
+class Table(NamedTuple):
+    """How a ranking is shown."""
+
+    title: str
+    heads: tuple[str, ...]
+    cells_of: Callable[["Ranked", Any], tuple[object, ...]]  #: of a place, and of the counts of its function
+
+
+def _cells_of_cost(each: "Ranked", stats: "Stats") -> tuple[object, ...]:
+    mean = each.amount / stats.computations if stats.computations else 0.0
+    return duration(each.amount), share(each.share), stats.computations, duration(mean), ratio_of(stats)
+
+
+def _cells_of_misses(each: "Ranked", stats: "Stats") -> tuple[object, ...]:
+    reason = max(stats.reasons, key=lambda reason: stats.reasons[reason], default="")
+    return stats.misses, share(each.share), ratio_of(stats), reason
+
+
+RANKINGS: Final[dict["By", Table]] = {
+    "cost": Table(
+        "Functions that compute longest",
+        ("function", "computing", "share", "computations", "each", "hit ratio"),
+        _cells_of_cost,
+    ),
+    "misses": Table(
+        "Functions that miss most",
+        ("function", "misses", "share", "hit ratio", "most frequent reason"),
+        _cells_of_misses,
+    ),
+    "invalidations": Table(
+        "What is invalidated most",
+        ("what", "invalidations", "share"),
+        lambda each, _: (int(each.amount), share(each.share)),
+    ),
+    "needless": Table(
+        "Functions that compute in vain most, the value that their entry had already",
+        ("function", "needless", "of computations", "computing"),
+        lambda _, stats: (stats.unchanged, stats.computations, duration(stats.seconds_computing)),
+    ),
+}
+
+
 def add_arguments_of_top(parser: ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("by", nargs="?", choices=tuple(TITLES), help="Only this ranking. Default: all four.")
+    parser.add_argument("by", nargs="?", choices=tuple(RANKINGS), help="Only this ranking. Default: all four.")
     parser.add_argument(
         "--limit",
         type=whole_number,
@@ -129,64 +166,24 @@ def add_arguments_of_top(parser: ArgumentParser) -> None:
 def run_top(console: Console, options: dict[str, Any]) -> None:
     """Print one ranking, or all."""
     from cachedeco import statistics
-    from cachedeco.diagnosis.ranking import RANKINGS, rank
+    from cachedeco.diagnosis.ranking import rank
 
     found = statistics(shared=True)
-    chosen: list[By] = [by for by in RANKINGS if options["by"] in {None, by}]
+    chosen = [by for by in RANKINGS if options["by"] in {None, by}]
     rankings = {by: rank(found, by, options["limit"]) for by in chosen}
     if console.as_json:
         console.json(rankings)
         return
     for by, ranked in rankings.items():
-        console.say(f"{TITLES[by]}:")
+        table = RANKINGS[by]
+        console.say(f"{table.title}:")
         if ranked:
-            console.table(HEADS[by], [ROWS[by](each) for each in ranked], flexible=(0,))
+            rows = [(each.name, *table.cells_of(each, each.stats)) for each in ranked]
+            console.table(table.heads, rows, flexible=(0,))
         else:
             console.say("nothing yet")
         console.say("")
     _say_whose(console, found)
-
-
-HEADS: Final = {
-    "cost": ("function", "computing", "share", "computations", "each", "hit ratio"),
-    "misses": ("function", "misses", "share", "hit ratio", "most frequent reason"),
-    "invalidations": ("what", "invalidations", "share"),
-    "needless": ("function", "needless", "of computations", "computing"),
-}
-
-
-def _row_of_cost(each: "Ranked") -> tuple[object, ...]:
-    stats = _stats(each)
-    mean = each.amount / stats.computations if stats.computations else 0.0
-    return each.name, duration(each.amount), share(each.share), stats.computations, duration(mean), ratio_of(stats)
-
-
-def _row_of_misses(each: "Ranked") -> tuple[object, ...]:
-    stats = _stats(each)
-    reason = max(stats.reasons, key=lambda reason: stats.reasons[reason], default="")
-    return each.name, stats.misses, share(each.share), ratio_of(stats), reason
-
-
-def _row_of_invalidations(each: "Ranked") -> tuple[object, ...]:
-    return each.name, int(each.amount), share(each.share)
-
-
-def _row_of_needless(each: "Ranked") -> tuple[object, ...]:
-    stats = _stats(each)
-    return each.name, stats.unchanged, stats.computations, duration(stats.seconds_computing)
-
-
-def _stats(each: "Ranked") -> "Stats":
-    """Return the counts of a function: this ranking has only functions."""
-    return cast("Stats", each.stats)
-
-
-ROWS: Final = {
-    "cost": _row_of_cost,
-    "misses": _row_of_misses,
-    "invalidations": _row_of_invalidations,
-    "needless": _row_of_needless,
-}
 
 
 STATS: Final = Subcommand(
