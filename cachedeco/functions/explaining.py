@@ -92,6 +92,13 @@ class ExplainedToken:
         is_named = not self.nested or self.kind in {"nested call", "nested function"}
         return "" if is_named else f"on which {self.nested}() inside it depends"
 
+    @property
+    def when(self) -> str:
+        """Return how long ago it was made or has changed, for people; empty if it is not there."""
+        if self.age is None:
+            return ""
+        return f"{'' if self.state == 'changed' else 'made '}{duration(self.age)} ago"
+
 
 @dataclass(frozen=True, slots=True)
 class ExplainedEntry:
@@ -158,8 +165,7 @@ class Explanation:
         source = ""
         for token in self.tokens:
             label, source = "" if token.source == source else _LABELS[token.source], token.source
-            made = "" if token.state == "changed" else "made "
-            when = "" if token.age is None else f" ({made}{duration(token.age)} ago)"
+            when = f" ({token.when})" if token.when else ""
             lines.append(f"  {label:<11} {token.state:<10}{token.name}{when}")
         return "\n".join(lines)
 

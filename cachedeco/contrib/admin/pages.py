@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import messages
@@ -15,37 +14,16 @@ from cachedeco.functions.discovery import decorated_functions
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.reprs import shorten_error
-from cachedeco.runtime.units import duration
 
 if TYPE_CHECKING:
     from cachedeco.diagnosis.findings import Finding
-    from cachedeco.functions.explaining import ExplainedToken, Explanation
+    from cachedeco.functions.explaining import Explanation
     from cachedeco.management.invalidating import Target, TargetOutcome
 
 logger: Final = logging.getLogger("cachedeco")
 
-_WOULD: Final = {
-    "hit": "A hit",
-    "stale": "A stale value",
-    "miss": "A miss",
-    "bypassed": "Past the cache",
-}
 
-
-@dataclass(frozen=True, slots=True)
-class ExplainedCall:
-    """An explanation, in the words of the page."""
-
-    call: str
-    outcome: str
-    headline: str
-    why: str
-    waits_for: str
-    facts: Sequence[tuple[str, str]]
-    tokens: Sequence[tuple[str, str, str]]  #: state, name, since when
-
-
-def explain(function: str, texts: Sequence[str]) -> tuple[list[ExplainedCall], str]:
+def explain(function: str, texts: Sequence[str]) -> tuple[list["Explanation"], str]:
     """Return the explanations of a call, of many ids each, or why there is none."""
     from cachedeco.management.arguments import call_of, function_of
 
@@ -57,29 +35,7 @@ def explain(function: str, texts: Sequence[str]) -> tuple[list[ExplainedCall], s
         pass_interrupt(error)
         return [], shorten_error(error)
     several = explained.values() if isinstance(explained, Mapping) else [explained]
-    return [_page_of(each) for each in several], ""
-
-
-def _page_of(explanation: "Explanation") -> ExplainedCall:
-    return ExplainedCall(
-        call=explanation.call,
-        outcome=explanation.outcome,
-        headline=_WOULD[explanation.outcome],
-        why=explanation.why,
-        waits_for=explanation.waits_for,
-        facts=[*explanation.facts()],
-        tokens=[(each.state, _named(each), _since(each.state, each.age)) for each in explanation.tokens],
-    )
-
-
-def _named(token: "ExplainedToken") -> str:
-    return f"{token.name}, {token.clause}" if token.clause else token.name
-
-
-def _since(state: str, age: float | None) -> str:
-    if age is None:
-        return ""
-    return f"{duration(age)} ago" if state == "changed" else f"for {duration(age)}"
+    return list(several), ""
 
 
 def find_target(what: str, data: Mapping[str, Any]) -> "Target":

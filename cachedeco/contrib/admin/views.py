@@ -152,12 +152,6 @@ class FunctionAdmin(Base):
                 "title": title,
                 "opts": self.opts,
                 "tabs": [(self._address(each), text, each == name) for each, text in tabs],
-                "addresses": {
-                    "figures": self._address(CHANGELIST),
-                    "explain": self._address(EXPLAIN),
-                    "invalidate": self._address(INVALIDATE),
-                    "health": self._address(HEALTH),
-                },
                 "may_invalidate": may_invalidate,
                 **context,
             },
