@@ -2,7 +2,7 @@
 
 from django.tasks import task
 
-from cachedeco.loading.refresh_messages import refresh_from
+from cachedeco.loading.refreshing import refresh_from
 
 
 @task

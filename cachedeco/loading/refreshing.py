@@ -10,14 +10,16 @@ expiry with a time ahead of the clock, by an exponentially distributed amount wh
 the last computation. Without a lease e^(1/beta) callers would refresh on average, for any number of callers.
 """
 
+import pickle
 from asyncio import CancelledError
 from functools import partial
 from importlib import import_module
 from math import log
 from random import random
 from time import time
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core import signing
 
 from cachedeco.invalidation import transactions
@@ -28,13 +30,17 @@ from cachedeco.loading.leases import FAILED, Held, lease_of
 from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer
 from cachedeco.loading.serving import serve_each
 from cachedeco.loading.single_flight import run_as_leader
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.log import text_of_key
 from cachedeco.storage.entries import Entry
+from cachedeco.storage.serializers import to_pickle
 from cachedeco.tracking import collector
+
+SALT: Final = "cachedeco.refresh"
+OTHER_KEY: Final = "In the background the call of {0} is that of {1}: what it varies on is not known there. {2}"
+REMEDY: Final = 'Say CACHEDECO["REFRESH"] = "caller".'
 
 
 def xfetch_time(entry: Entry, beta: float) -> float:
@@ -165,3 +171,35 @@ def _enqueue_task(load: Load) -> bool:
         load.policy.emit("error", load.misses[0].key, reason="The refresh can't be enqueued", error=error)
         return False
     return True
+
+
+# --- in a task: signed messages name the call and its keys ---
+
+
+class PickleSerializer:
+    """Pickles signed messages, for Django's signing."""
+
+    def dumps(self, obj: object) -> bytes:
+        """Pickle an object."""
+        return to_pickle(obj)
+
+    def loads(self, data: bytes) -> Any:
+        """Unpickle bytes whose signature by this project's SECRET_KEY Django has verified."""
+        return pickle.loads(data)  # noqa: S301 -- verified, as the docstring says
+
+
+def refresh_from(message: str) -> None:
+    """
+    Refresh the entries that a message names.
+
+    Raises:
+        RuntimeError: The call has other keys here.
+    """
+    call, keys = signing.loads(message, salt=SALT, serializer=PickleSerializer)
+    for there, here in zip(keys, call._entry_keys(), strict=True):  # noqa: SLF001 -- a call of ours
+        if there != here:
+            raise RuntimeError(OTHER_KEY.format(text_of_key(there), text_of_key(here), REMEDY))
+    if iscoroutinefunction(call):
+        async_to_sync(call.arefresh)()
+    else:
+        call.refresh()

@@ -11,7 +11,7 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from cachedeco import MISSING, Event, cached_query, listening
-from cachedeco.loading import refresh_messages
+from cachedeco.loading import refreshing
 from cachedeco.runtime import conf, validation
 from cachedeco.storage.store import Store
 from tests.loading.leases.elsewhere import lease_for
@@ -71,7 +71,7 @@ def test_task_is_enqueued_and_refreshes_in_the_worker(side: Side, clock: Clock, 
     found = side.call(cached, 1), side.call(cached, 1)
     held = Store("default").get_many([lease.key])
     for message in messages:
-        refresh_messages.refresh_from(message)
+        refreshing.refresh_from(message)
 
     assert (("one 1 1",) * 2, "one 1 2", 1, 2) == (found, side.call(cached, 1), len(messages), len(computed))
     assert held
@@ -86,11 +86,11 @@ def test_message_that_was_tampered_with_is_refused_before_it_is_unpickled(
     clock.now += 60
     side.call(of(side), 1)
     [message] = messages
-    monkeypatch.setattr(refresh_messages.pickle, "loads", lambda _: pytest.fail("it was unpickled"))
+    monkeypatch.setattr(refreshing.pickle, "loads", lambda _: pytest.fail("it was unpickled"))
 
     for tampered in (message[:-1] + ("a" if message[-1] != "a" else "b"), "x" + message, signing.dumps("x"), ""):
         with pytest.raises(signing.BadSignature):
-            refresh_messages.refresh_from(tampered)
+            refreshing.refresh_from(tampered)
 
 
 @both
@@ -104,7 +104,7 @@ def test_worker_that_finds_another_key_refuses(
     monkeypatch.setattr(sys.modules[__name__], "tenant", "two")
 
     with pytest.raises(RuntimeError, match=r"what it varies on is not known there.*REFRESH"):
-        refresh_messages.refresh_from(messages[0])
+        refreshing.refresh_from(messages[0])
 
     assert (["one"], MISSING) == (computed, side.call(of(side).peek, 1))
 
