@@ -94,8 +94,7 @@ def cached_query(first: object = _NOTHING, /, *more: Never, **options: Unpack[Ca
     first, given = _take_timeout(first, more, dict(options))
     completed = complete(given, "cached_query")
 
-    def decorate(function: object = _NOTHING, /) -> Any:
-        _refuse_nothing(function, "cached_query")
+    def decorate(function: object, /) -> Any:
         spec = build_spec(function, completed)
         if iscoroutinefunction(spec.source.function):
             return wrap_function(AsyncCachedQuery, spec)
@@ -131,18 +130,6 @@ def _take_timeout(first: object, more: Sequence[object], options: dict[str, Any]
         )
         raise TypeError(msg)
     return first, options
-
-
-def _refuse_nothing(function: object, decorator: str) -> None:
-    """
-    Refuse parentheses behind the parentheses of a decorator.
-
-    Raises:
-        TypeError: There is no function.
-    """
-    if function is _NOTHING:
-        msg = f"{decorator}(...) was called without a function: leave out the second parentheses, above a def."
-        raise TypeError(msg)
 
 
 def _keywords_only(decorator: Callable[P, "ManyDecorator"]) -> Callable[P, "ManyDecorator"]:
@@ -209,8 +196,7 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
     if callable(cache_if) and cache_if is not always:
         completed["cache_if"] = wraps(cache_if, updated=())(lambda value: value is ABSENT or cache_if(value))
 
-    def decorate(function: Any = _NOTHING, /) -> Any:
-        _refuse_nothing(function, "cached_query_many")
+    def decorate(function: Any, /) -> Any:
         spec = build_spec(function, completed, over)
         kind = AsyncCachedQueryMany if iscoroutinefunction(spec.source.function) else CachedQueryMany
         return wrap_many(kind, spec, over)

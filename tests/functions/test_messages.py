@@ -85,8 +85,6 @@ def test_property_is_refused_without_parentheses_too() -> None:
 
 
 MISUSES: dict[str, tuple[Callable[[], object], str]] = {
-    "second parentheses": (lambda: cached_query()()(plain), "without a function: leave out the second parentheses"),  # type: ignore[call-overload]
-    "second parentheses, many": (lambda: cached_query_many(over="ids")()(of_each), "leave out the second parentheses"),  # type: ignore[call-overload]
     "two without names": (
         lambda: cached_query("club", 60),  # type: ignore[call-overload]
         r"cached_query\('club', 60\) takes one argument without a name, .* as in @cached_query\(60, key=",
