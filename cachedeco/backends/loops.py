@@ -66,10 +66,11 @@ class Loops:
             writes: Whether it writes, and so is sent once. A read is repeated, once, if this connection was open, and
                 has been lost.
         """
-        known = self._by_loop.get(id(asyncio.get_running_loop()))
+        loop = asyncio.get_running_loop()
+        known = self._by_loop.get(id(loop))
         of_loop = None if known is None else known()
         if of_loop is None or of_loop.process is not _process:
-            of_loop = self._of_running_loop()
+            of_loop = self._begin(loop)
         return of_loop.choose(writes=writes)
 
     def clear(self) -> None:
@@ -81,12 +82,7 @@ class Loops:
                 with suppress(RuntimeError):  # the loop is closed
                     of_loop.loop.call_soon_threadsafe(of_loop.retire_old, context=Context())
 
-    def _of_running_loop(self) -> "_OfLoop":
-        loop = asyncio.get_running_loop()
-        known = self._by_loop.get(id(loop))
-        of_loop = None if known is None else known()
-        if of_loop is not None and of_loop.process is _process:
-            return of_loop
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> "_OfLoop":
         of_loop = _OfLoop(loop, self, self._endpoint)
         key = id(loop)
         # A reference that was replaced calls nothing.

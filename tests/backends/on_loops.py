@@ -25,16 +25,11 @@ def server_of(cache: Any) -> Server:
     return server
 
 
-def of_running_loop(cache: BaseCache) -> Any:
-    """Return what the running loop has for a cache."""
-    pool_loops = server_of(cache).pool.loops
-    assert pool_loops is not None
-    return pool_loops._of_running_loop()
-
-
 def connections_of(cache: BaseCache) -> list[LoopConnection]:
     """Return the connections that the running loop uses."""
-    return list(of_running_loop(cache)._current)
+    loops: Any = server_of(cache).pool.loops
+    of_loop = loops._by_loop.get(id(asyncio.get_running_loop()), lambda: None)()
+    return list(of_loop._current) if of_loop else []
 
 
 async def opened(cache: BaseCache) -> None:
