@@ -92,8 +92,7 @@ def attempt(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """
     Write new tokens, and return the invalidations that the cache has not acknowledged.
 
-    Sends one command for each cache, and one more if some tokens live for ever and some do not. While the breaker of a
-    cache is open nothing is sent.
+    Sends one command for each cache. While the breaker of a cache is open nothing is sent.
     """
     return [each for chunk in _chunks(invalidations) for each in _attempt_chunk(chunk)]
 
@@ -105,36 +104,30 @@ def attempt_or_delete(invalidations: Sequence[Invalidation]) -> list[Invalidatio
 
 
 def _chunks(invalidations: Sequence[Invalidation]) -> Iterator[Sequence[Invalidation]]:
-    """Yield what one command takes: invalidations of one cache, whose tokens all live for ever, or all do not."""
-    groups: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
+    """Yield what one command takes: invalidations of one cache, each key once."""
+    by_alias: dict[str, dict[str, Invalidation]] = defaultdict(dict)
     for invalidation in invalidations:
-        groups[invalidation.store.alias, invalidation.lifetime is None][invalidation.key] = invalidation
-    for group in groups.values():
-        yield from next(iter(group.values())).store.chunks(list(group.values()))
-
-
-def _longest_lifetime(chunk: Sequence[Invalidation]) -> float | None:
-    return max([each.lifetime for each in chunk if each.lifetime is not None], default=None)
+        by_alias[invalidation.store.alias][invalidation.key] = invalidation
+    for alias, several in by_alias.items():
+        yield from Store(alias).chunks(list(several.values()))
 
 
 def _attempt_chunk(chunk: Sequence[Invalidation]) -> Sequence[Invalidation]:
-    """Write new tokens to one cache, with one lifetime; return the invalidations that it has not acknowledged."""
-    store, keys = chunk[0].store, [each.key for each in chunk]
-    lifetime = _longest_lifetime(chunk)
-    left = keys
+    """Write new tokens to one cache; return the invalidations that it has not acknowledged."""
+    store, left = chunk[0].store, chunk
+    # One for all that end: many clients send one command for each.
+    lifetime = max([each.lifetime for each in chunk if each.lifetime is not None], default=None)
     try:
         for _attempt in range(ATTEMPTS):
             # A fresh token for each attempt: the first one, if it arrives late, must not revive entries that depend
             # on it.
-            written = store.set_tokens([(key, new_token(), lifetime) for key in left])
-            left = (
-                [] if all(written) else [key for key, is_written in zip(left, written, strict=True) if not is_written]
-            )
+            written = store.set_tokens([(each.key, new_token(), each.lifetime and lifetime) for each in left])
+            left = [each for each, is_written in zip(left, written, strict=True) if not is_written]
             if not left or store.is_breaker_open():
                 break
     finally:  # acknowledged or not, and never before the write
-        epochs.advance(keys)
-    return _without_acknowledged(chunk, frozenset(left))
+        epochs.advance([each.key for each in chunk])
+    return _without_acknowledged(chunk, {each.key for each in left})
 
 
 def _delete_chunk(chunk: Sequence[Invalidation]) -> Sequence[Invalidation]:
@@ -142,7 +135,7 @@ def _delete_chunk(chunk: Sequence[Invalidation]) -> Sequence[Invalidation]:
     store = chunk[0].store
     if store.is_breaker_open():
         return chunk
-    refused = retry_queue.write_or_delete(store, [each.key for each in chunk], _longest_lifetime(chunk))
+    refused = retry_queue.write_or_delete(store, {each.key: each.lifetime for each in chunk})
     return chunk if refused is None else _without_acknowledged(chunk, frozenset(refused))
 
 
@@ -151,7 +144,7 @@ def _without_acknowledged(chunk: Sequence[Invalidation], failed: Collection[str]
     for each in chunk:
         if each.key not in failed:
             emit(Event("invalidated", each.store.function, each.key, each.store.alias))
-    return [each for each in chunk if each.key in failed] if failed else []
+    return [each for each in chunk if each.key in failed]
 
 
 def delay(

@@ -9,7 +9,7 @@ idempotent in its effect, since one more new token does no harm.
 
 import atexit
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from multiprocessing import parent_process
 from typing import Final
 
@@ -20,8 +20,6 @@ from cachedeco.storage.breaker import Breaker, PendingInvalidation, breakers, en
 from cachedeco.storage.entries import new_token
 from cachedeco.storage.store import Store
 
-# Keys in one command: a server that takes long for a hundred thousand must not look like one that hangs.
-BATCH_SIZE: Final = 1000
 # How often a cache that takes others may refuse an invalidation before it is lost: with the pauses between, half a
 # minute.
 MOST_REFUSALS: Final = 5
@@ -48,8 +46,8 @@ def flush(breaker: Breaker) -> bool:
     if transactions.writes_can_roll_back(store.alias):
         return False  # a rollback would undo the delivery
     has_refused = False
-    for batch, lifetime in list(_batches(breaker.queue)):
-        refused = write_or_delete(store, batch, lifetime)
+    for batch in map(dict, store.chunks([*breaker.queue.copy().items()])):
+        refused = write_or_delete(store, {key: pending.lifetime for key, pending in batch.items()})
         if refused is None:
             return False
         delivered = {key: pending for key, pending in batch.items() if key not in refused}
@@ -59,32 +57,22 @@ def flush(breaker: Breaker) -> bool:
     return not has_refused
 
 
-def _batches(queue: dict[str, PendingInvalidation]) -> Iterator[tuple[dict[str, PendingInvalidation], float | None]]:
-    """Yield batches of one command each, with the lifetime of their tokens: the longest; for ever in batches apart."""
-    for is_for_ever in (True, False):
-        items = [(key, pending) for key, pending in queue.copy().items() if (pending.lifetime is None) is is_for_ever]
-        for start in range(0, len(items), BATCH_SIZE):
-            batch = dict(items[start : start + BATCH_SIZE])
-            lifetimes = [pending.lifetime for pending in batch.values() if pending.lifetime is not None]
-            yield batch, max(lifetimes, default=None)
-
-
-def write_or_delete(store: Store, batch: Collection[str], lifetime: float | None) -> Collection[str] | None:
+def write_or_delete(store: Store, lifetimes: Mapping[str, float | None]) -> Collection[str] | None:
     """
-    Write new tokens, ignoring the breaker, and delete one that the cache does not take.
+    Write new tokens, with a lifetime for each key, ignoring the breaker, and delete one that the cache does not take.
 
     Returns:
         The keys that it has refused; None if it does not answer, or refuses every change.
     """
-    refused, error = _write(store, batch, lifetime)
+    refused, error = _write(store, lifetimes)
     if error is None:
         return refused
     if is_outage(error) or not store.takes_changes():
         return None
     all_refused: list[str] = []
-    for key in batch:  # one by one: the refusal of one may have stopped the others
-        if len(batch) > 1:
-            refused, error = _write(store, [key], lifetime)
+    for key, lifetime in lifetimes.items():  # one by one: the refusal of one may have stopped the others
+        if len(lifetimes) > 1:
+            refused, error = _write(store, {key: lifetime})
         if error is None:
             all_refused += refused
         elif is_outage(error):
@@ -95,19 +83,19 @@ def write_or_delete(store: Store, batch: Collection[str], lifetime: float | None
     return all_refused
 
 
-def _write(store: Store, keys: Collection[str], lifetime: float | None) -> tuple[Collection[str], Exception | None]:
+def _write(store: Store, lifetimes: Mapping[str, float | None]) -> tuple[Collection[str], Exception | None]:
     """Write new tokens; return the keys that the cache has not taken, and the error that it has raised."""
     try:
-        written = store.write_unguarded([(key, new_token(), lifetime) for key in keys])
+        written = store.write_unguarded([(key, new_token(), lifetime) for key, lifetime in lifetimes.items()])
         error = written.error  # of one server of several: the others get their tokens once more
     except Exception as raised:  # noqa: BLE001 -- any failure of the cache is an event
         store.pass_on(raised)
         error = raised
     else:
         if error is None:
-            return [key for key, is_written in zip(keys, written, strict=True) if not is_written], None
-    store.emit_failure("Delivering an invalidation failed", next(iter(keys)), error)
-    return keys, error
+            return [key for key, is_written in zip(lifetimes, written, strict=True) if not is_written], None
+    store.emit_failure("Delivering an invalidation failed", next(iter(lifetimes)), error)
+    return lifetimes, error
 
 
 def _count_refusals(breaker: Breaker, refused: Mapping[str, PendingInvalidation]) -> bool:
