@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature, cleandoc
-from sys import float_info
 from textwrap import dedent, indent
 from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_args, get_type_hints
@@ -17,6 +16,7 @@ from cachedeco.runtime.validation import (
     UNSET,
     Seconds,
     Unset,
+    beta_of,
     check_arguments,
     check_returns,
     flag_of,
@@ -93,15 +93,6 @@ def _check_exceptions(function: str, option: str, value: Any) -> None:
         if seconds_of(timeout, what=f"the timeout of {kind.__name__} in {option} for {function}()") == 0:
             msg = f"{option}= for {function}() gives {kind.__name__} the timeout 0, which stores nothing; leave it out."
             raise ValueError(msg)
-
-
-def _check_beta(function: str, option: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{option}={repr_of(value)} for {function}(); it takes XFetch's beta: 0 for never, 1 to begin with."
-        raise TypeError(msg)
-    if not 0 <= value <= float_info.max:
-        msg = f"{option}={repr_of(value)} for {function}(); it takes 0 or more."
-        raise ValueError(msg)
 
 
 def _check_predicate(function: str, option: str, value: object) -> None:
@@ -207,7 +198,7 @@ class CacheOptions(TypedDict, total=False):
     name: Annotated[str | None, Option(None, _leave_to_keys)]
     stale_while_revalidate: Annotated[Seconds, Option(0, _check_by(span_of))]
     stale_if_error: Annotated[Seconds, Option(0, _check_by(span_of))]
-    early: Annotated[float, Option(0, _check_beta)]
+    early: Annotated[float, Option(0, _check_by(beta_of))]
     jitter: Annotated[float | Unset, Option(UNSET, _check_by(fraction_of))]
     wait: Annotated[Seconds | Unset, Option(UNSET, _check_by(span_of))]
     nested: Annotated[bool, Option(default=True, check=_check_by(flag_of))]

@@ -81,19 +81,29 @@ def span_of(span: Seconds, *, what: str, alternative: str = "") -> float:
 
 
 def fraction_of(value: object, *, what: str) -> float:
+    """Return a fraction: 0 or more, and less than 1."""
+    return _number(value, lambda given: 0 <= given < 1, what, "a fraction, 0 or more and less than 1, such as 0.1")
+
+
+def beta_of(value: object, *, what: str) -> float:
+    """Return XFetch's beta: 0 or more."""
+    return _number(
+        value, lambda given: 0 <= given <= float_info.max, what, "XFetch's beta: 0 for never, 1 to begin with"
+    )
+
+
+def _number(value: Any, accepts: Callable[[float], bool], what: str, taken: str) -> float:
     """
-    Return a fraction: 0 or more, and less than 1.
+    Return a number; the error says what is *taken*.
 
     Raises:
         TypeError: It is no number.
-        ValueError: It is out of bounds.
+        ValueError: It is not accepted.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{what} is {repr_of(value)}; it takes a fraction, such as 0.1."
-        raise TypeError(msg)
-    if not 0 <= value < 1:
-        msg = f"{what} is {repr_of(value)}; it takes 0 or more, and less than 1."
-        raise ValueError(msg)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not accepts(value):
+        msg = f"{what} is {repr_of(value)}; it takes {taken}."
+        raise (ValueError if is_number else TypeError)(msg)
     return float(value)
 
 
@@ -178,13 +188,8 @@ def check_arguments(function: Callable[..., object], *arguments: object, what: s
 
 def share_of(value: object) -> float:
     """Return a share: 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"the share is {repr_of(value)}; it takes a number, such as 0.001 for one hit in a thousand."
-        raise TypeError(msg)
-    if not 0 <= value <= 1:
-        msg = f"the share is {repr_of(value)}; it takes 0, for none, to 1, for every hit."
-        raise ValueError(msg)
-    return float(value)
+    taken = "0, for none, to 1, for every hit, such as 0.001 for one in a thousand"
+    return _number(value, lambda given: 0 <= given <= 1, "the share", taken)
 
 
 def one_of(choices: Sequence[Any], value: object, *, what: str = "the value") -> Any:
