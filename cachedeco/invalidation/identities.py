@@ -18,22 +18,10 @@ _AS_GIVEN: Final = frozenset({str, int, bool})
 class PartTypeError(TypeError):
     """A value can't be a part of a namespace: a fault in a namespace, or in the call of a function that has one."""
 
-    def __init__(self, value: object, advice: str = PARTS) -> None:
-        """Describe the value, by its class alone: the argument may be secret."""
-        self.what = describe(value)
+    def __init__(self, value: object, advice: str = PARTS, *, text: str = "") -> None:
+        """Describe the value, by its class alone, as the argument may be secret; or say *text*."""
         self.advice = advice
-        super().__init__(f"Namespace() can't take {self.what}; {advice}.")
-
-
-class NoNamespaceError(PartTypeError):
-    """A callable of *namespace* has given something else than namespaces."""
-
-    def __init__(self, value: object, collection: str = "") -> None:
-        """Describe the value, and the *collection* that it is in."""
-        super().__init__(value)
-        where = f" in a {collection}" if collection else ""
-        must = "it must give a Namespace, or several: Namespace('club', 7)"
-        self.args = (f"the callable of namespace= gave {self.what}{where}; {must}.",)
+        super().__init__(text or f"Namespace() can't take {describe(value)}; {advice}.")
 
 
 class UnknownNumberError(PartTypeError):

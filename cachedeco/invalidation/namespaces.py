@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable
 from datetime import UTC, date, datetime
 from enum import Enum
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
@@ -15,20 +15,13 @@ from django.db.models import Model
 from django.utils.functional import Promise
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.invalidation.identities import (
-    NoNamespaceError,
-    PartTypeError,
-    advice_for_nameless,
-    evaluate,
-    is_saved,
-    primary_key_of,
-)
+from cachedeco.invalidation.identities import PartTypeError, advice_for_nameless, evaluate, is_saved, primary_key_of
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of_given
 from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.frames import from_async
-from cachedeco.runtime.reprs import repr_of, shorten
+from cachedeco.runtime.reprs import describe, repr_of, shorten
 from cachedeco.runtime.subjects import ROWS, TABLE
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import Keyspace
@@ -276,24 +269,25 @@ def field_part(value: object) -> str:
     return "None" if value is None else part_of(value)
 
 
-def token_keys_of(start: str, table_start: str, value: object) -> list[str]:
+def token_keys_of(start: str, table_start: str, value: Any) -> list[str]:
     """
     Return the keys of the tokens of the namespaces that a callable returned: one, or several.
 
     They begin with *start*, those of tables with *table_start*.
     """
-    several = [value] if isinstance(value, Namespace) else value
-    if isinstance(several, Iterable) and not isinstance(several, str):
-        namespaces = list(several)
-        for each in namespaces:
-            if not isinstance(each, Namespace):
-                raise NoNamespaceError(each, type(value).__name__)
-        # Sorted: a set has another order in each process, and the stamp keeps the order of the tokens.
-        return sorted(
-            {
-                key
-                for namespace in namespaces
-                for key in token_keys(namespace, table_start if is_of_tables(namespace) else start)
-            }
-        )
-    raise NoNamespaceError(value)
+    namespaces = [value]
+    if not isinstance(value, Namespace | str) and isinstance(value, Iterable):
+        namespaces = list(value)
+    for each in namespaces:
+        if not isinstance(each, Namespace):
+            where = "" if each is value else f" in a {type(value).__name__}"
+            must = "it must give a Namespace, or several: Namespace('club', 7)"
+            raise PartTypeError(each, text=f"the callable of namespace= gave {describe(each)}{where}; {must}.")
+    # Sorted: a set has another order in each process, and the stamp keeps the order of the tokens.
+    return sorted(
+        {
+            key
+            for namespace in namespaces
+            for key in token_keys(namespace, table_start if is_of_tables(namespace) else start)
+        }
+    )

@@ -44,15 +44,6 @@ KEY: Final = _Key()
 Tool = Callable[[Any], str]
 
 
-class PlaceInNamespaceError(PartTypeError):
-    """A callable of *namespace* has given an object's place in memory."""
-
-    def __init__(self, value: object) -> None:
-        """Describe the value."""
-        super().__init__(value)
-        self.args = (f"what namespace= gave has a part that no invalidation would name; {IN_MEMORY}.",)
-
-
 class UnsavedRowError(TypeError):
     """A text depends on the primary key of a row that has none."""
 
@@ -117,7 +108,8 @@ def call_paths(
     keys = token_keys_of(start, table_start, value)
     text = "\n".join(keys)
     if AT_PLACE_IN_PATH in text and holds_place(unquote(text), arguments):
-        raise PlaceInNamespaceError(value)
+        text = f"what namespace= gave has a part that no invalidation would name; {IN_MEMORY}."
+        raise PartTypeError(value, text=text)
     if "None" in text:
         _try(lambda again: "\n".join(token_keys_of(start, table_start, again)), text, function, arguments)
     return keys
