@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cachedeco.management.arguments import is_meant
@@ -13,7 +13,6 @@ from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.units import counted, duration, share, size
 
 if TYPE_CHECKING:
-    from cachedeco.diagnosis.ranking import By, Ranked
     from cachedeco.runtime.statistics import Statistics, Stats
 
 FIRST_PLACES: Final = 10
@@ -109,46 +108,78 @@ def _say_whose(console: Console, found: "Statistics") -> None:
     console.block(f"These are the counts of this process alone{why}", "", "")
 
 
-class Table(NamedTuple):
-    """How a ranking is shown."""
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One place of a ranking."""
+
+    name: str  #: of the function; of the invalidations, what was invalidated
+    amount: float  #: what the ranking is by: seconds of computing, or a count
+    share: float  #: of the sum over all, 0 to 1
+    stats: "Stats | None"  #: those of the function; None for a namespace or a table
+
+
+class Ranking(NamedTuple):
+    """What a ranking is by, and how it is shown."""
 
     title: str
+    amount_of: Callable[["Stats"], float]
     heads: tuple[str, ...]
-    cells_of: Callable[["Ranked", Any], tuple[object, ...]]  #: of a place, and of the counts of its function
+    cells_of: Callable[
+        [Ranked, Any], tuple[object, ...]
+    ]  #: behind the name: of a place, and the counts of its function
 
 
-def _cells_of_cost(each: "Ranked", stats: "Stats") -> tuple[object, ...]:
+def _cells_of_cost(each: Ranked, stats: "Stats") -> tuple[object, ...]:
     mean = each.amount / stats.computations if stats.computations else 0.0
     return duration(each.amount), share(each.share), stats.computations, duration(mean), ratio_of(stats)
 
 
-def _cells_of_misses(each: "Ranked", stats: "Stats") -> tuple[object, ...]:
+def _cells_of_misses(each: Ranked, stats: "Stats") -> tuple[object, ...]:
     reason = max(stats.reasons, key=lambda reason: stats.reasons[reason], default="")
     return stats.misses, share(each.share), ratio_of(stats), reason
 
 
-RANKINGS: Final[dict["By", Table]] = {
-    "cost": Table(
+RANKINGS: Final = {
+    "cost": Ranking(
         "Functions that compute longest",
+        lambda stats: stats.seconds_computing,
         ("function", "computing", "share", "computations", "each", "hit ratio"),
         _cells_of_cost,
     ),
-    "misses": Table(
+    "misses": Ranking(
         "Functions that miss most",
+        lambda stats: stats.misses,
         ("function", "misses", "share", "hit ratio", "most frequent reason"),
         _cells_of_misses,
     ),
-    "invalidations": Table(
+    "invalidations": Ranking(
         "What is invalidated most",
+        lambda stats: stats.invalidated,
         ("what", "invalidations", "share"),
         lambda each, _: (int(each.amount), share(each.share)),
     ),
-    "needless": Table(
+    "needless": Ranking(
         "Functions that compute in vain most, the value that their entry had already",
+        lambda stats: stats.unchanged,
         ("function", "needless", "of computations", "computing"),
         lambda _, stats: (stats.unchanged, stats.computations, duration(stats.seconds_computing)),
     ),
 }
+
+
+def rank(statistics: "Statistics", by: str, limit: int) -> list[Ranked]:
+    """Return the first places of a ranking; those with nothing are left out."""
+    amount_of = RANKINGS[by].amount_of
+    amounts: list[tuple[str, float, Stats | None]] = [
+        (name, amount_of(stats), stats) for name, stats in statistics.functions.items() if name
+    ]
+    if by == "invalidations":
+        # Each write that ends rows of a table ends the whole of it, too, and is counted there.
+        several = statistics.invalidations.items()
+        amounts += [(subject, count, None) for subject, count in several if not subject.startswith("rows of ")]
+    total = sum(amount for _, amount, _ in amounts)
+    ranked = sorted((each for each in amounts if each[1]), key=lambda each: (-each[1], each[0]))
+    return [Ranked(name, amount, amount / total, stats) for name, amount, stats in ranked[:limit]]
 
 
 def add_arguments_of_top(parser: ArgumentParser) -> None:
@@ -166,7 +197,6 @@ def add_arguments_of_top(parser: ArgumentParser) -> None:
 def run_top(console: Console, options: dict[str, Any]) -> None:
     """Print one ranking, or all."""
     from cachedeco import statistics
-    from cachedeco.diagnosis.ranking import rank
 
     found = statistics(shared=True)
     chosen = [by for by in RANKINGS if options["by"] in {None, by}]
@@ -175,11 +205,11 @@ def run_top(console: Console, options: dict[str, Any]) -> None:
         console.json(rankings)
         return
     for by, ranked in rankings.items():
-        table = RANKINGS[by]
-        console.say(f"{table.title}:")
+        ranking = RANKINGS[by]
+        console.say(f"{ranking.title}:")
         if ranked:
-            rows = [(each.name, *table.cells_of(each, each.stats)) for each in ranked]
-            console.table(table.heads, rows, flexible=(0,))
+            rows = [(each.name, *ranking.cells_of(each, each.stats)) for each in ranked]
+            console.table(ranking.heads, rows, flexible=(0,))
         else:
             console.say("nothing yet")
         console.say("")

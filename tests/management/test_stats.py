@@ -3,7 +3,7 @@
 import pytest
 
 import cachedeco
-from cachedeco.diagnosis.ranking import rank
+from cachedeco.management.counting import rank
 from cachedeco.runtime.statistics import Statistics, Stats
 from tests.management.saying import said
 
