@@ -287,7 +287,6 @@ def _age(policy: CachePolicy, seen: AuditedHit) -> tuple[float, str]:
 
 
 def _format_stamp(seen: AuditedHit) -> str:
-    """Return a stamp as text."""
     tokens = [f"{key} = {seen.found[key].hex()}" for key in islice(seen.asked, 1, MOST_TOKENS_SHOWN + 1)]
     more = len(seen.asked) - 1 - len(tokens)
     return f"its stamp is {', '.join(tokens)}{f', and {more} more' if more else ''}"

@@ -37,7 +37,6 @@ class BulkFunction(BulkServing[P, K, V, U], Generic[P, K, V, U]):
     _decorator = "cached_query_many"
 
     def _verb(self, args: Args, kwargs: Kwargs) -> BulkCall[K, V, U]:
-        """Return the call that a verb is about."""
         self._check_bound(args, kwargs)
         return BulkCall(self, args, kwargs)
 

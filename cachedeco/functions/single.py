@@ -29,7 +29,6 @@ class SingleFunction(SingleServing[P, V, U], Generic[P, V, U]):
     """What sync and async cached functions share. Each verb is a shorthand: `f.peek(7)` is `f.call(7).peek()`."""
 
     def _verb(self, args: Args, kwargs: Kwargs) -> SingleCall[V, U]:
-        """Return the call that a verb is about."""
         self._check_bound(args, kwargs)
         return SingleCall(self, args, kwargs)
 

@@ -251,7 +251,6 @@ def _end_storing(batch: WriteBatch, written: Acknowledged, reraised: Reraised = 
 
 
 def _batch_of(load: Load, on_failure: OnFailure, marks: Sequence[Item]) -> WriteBatch:
-    """Return what to write for a load."""
     data: dict[str, bytes] = {}
     timeout, unchanged = 0.0, set[str]()
     for miss in load.misses:

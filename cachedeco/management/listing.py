@@ -65,7 +65,6 @@ def _say_why(console: Console, options: dict[str, Any]) -> None:
 
 
 def _print_whole(console: Console, each: "FunctionDescription", *, is_first: bool) -> None:
-    """Print all that is known of a function."""
     if not is_first:
         console.say("")
     console.say(f"{'async ' if each.is_async else ''}{each.name}{each.signature}")

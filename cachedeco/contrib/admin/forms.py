@@ -23,7 +23,6 @@ def _functions() -> list[tuple[str, str]]:
 
 
 def _models() -> list[tuple[str, str]]:
-    """Return the models that have a table."""
     labels = sorted(model._meta.label for model in apps.get_models() if model._meta.managed)
     return [(label, label) for label in labels]
 
