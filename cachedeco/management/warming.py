@@ -233,12 +233,11 @@ def _report(console: Console, warmer: Warmer, total: int | None, *, is_interrupt
     if counts["failed"] > len(warmer.failures):
         console.whisper(f"... and {counts['failed'] - len(warmer.failures)} more.")
     if console.as_json:
-        names = ("stored", "found", "refused", "gone", "failed")
         console.json(
             {
                 "function": warmer.spec.name,
                 "calls": made,
-                **{name: counts[name] for name in names},
+                **{name: counts[name] for name in WORDS},
                 "failures": warmer.failures,
             }
         )
