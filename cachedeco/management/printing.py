@@ -46,11 +46,8 @@ class Console:
         return bool(self._stderr.isatty())
 
     def json(self, value: Any) -> None:
-        """Print a value as JSON; characters that the output can't encode are escaped as JSON does."""
-        text = json.dumps(plain(value), indent=2, ensure_ascii=False)
-        if encodable(text, self._stdout) != text:
-            text = json.dumps(plain(value), indent=2)
-        self.say(text)
+        """Print a value as JSON: in ASCII, which each output can encode."""
+        self.say(json.dumps(plain(value), indent=2))
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[object]], *, flexible: Sequence[int] = ()) -> None:
         """
