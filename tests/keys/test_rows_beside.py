@@ -361,6 +361,11 @@ def test_rows_that_hold_the_usual_tell_no_calls_apart(club: Club) -> None:
     ]
 
     assert 1 == len({encode(row) for row in rows})
+    marked = ClubClass.objects.annotate(mark=Value(1))
+    assert encode(marked.get()) == encode(marked.select_related("club").get())
+    assert encode(liked("by Ann")) == encode(
+        Club.objects.annotate(liked=Value("by Ann")).prefetch_related("members").get()
+    )
 
 
 def test_value_that_the_row_works_out_is_left_out() -> None:
