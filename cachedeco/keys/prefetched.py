@@ -6,11 +6,13 @@ Prefetched rows that a query has chosen: those of `Prefetch("members", Member.ob
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
 from django.db.models import Model
+from django.db.models.base import ModelState
+
+from cachedeco.runtime.interrupts import pass_interrupt
 
 CACHE: Final = "_prefetched_objects_cache"
 # Whether a query has chosen and arranged its rows, beside the condition that they belong to a row.
@@ -36,10 +38,21 @@ def _choice_of(rows: Any) -> tuple[object, ...] | None:
 def _usual_choice(model: type[Model], name: str) -> tuple[object, ...]:
     """Return how the rows under a name are chosen by the row's own query; nothing if that can't be told."""
     options: Any = model._meta
-    identity = {field.attname: 1 for field in options.concrete_fields if field.unique or field in options.pk_fields}
+    row = _example_of(model)
     # Django keeps some under the name that queries have for the relation.
     queried = [each.get_accessor_name() for each in options.related_objects if each.name == name]
     for accessor in (name, *queried):
-        with suppress(AttributeError, TypeError, ValueError):
-            return _choice_of(getattr(model(**identity), accessor).get_queryset()) or ()
+        try:
+            return _choice_of(getattr(row, accessor).get_queryset()) or ()
+        except Exception as error:  # noqa: BLE001 -- a manager of the user's may raise anything: the call goes on
+            pass_interrupt(error)
     return ()
+
+
+def _example_of(model: type[Model]) -> Any:
+    """Return a row with no values but those that others may refer to; `__init__()` of the user's may ask for more."""
+    row: Any = model.__new__(model)
+    row._state = ModelState()
+    for field in model._meta.concrete_fields:
+        row.__dict__[field.attname] = 1 if field.unique or field in model._meta.pk_fields else None
+    return row

@@ -15,6 +15,7 @@ from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, cached_query, cached_query_many
 from cachedeco.keys.encoders import encode
+from cachedeco.keys.prefetched import _usual_choice
 from cachedeco.testing import capture_events
 from tests.models import Club, ClubClass, Member, Trainee
 
@@ -158,6 +159,41 @@ def test_all_rows_of_a_relation_tell_no_calls_apart(make: Callable[[], Any], pre
 
     assert again._prefetched_objects_cache
     assert encode(row) == encode(again)
+
+
+class Strict(Club):
+    """A row that can't be without a name."""
+
+    class Meta:
+        """Make it a proxy."""
+
+        proxy = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the first letter."""
+        super().__init__(*args, **kwargs)
+        self._first = self.name[0]
+
+
+def test_row_of_a_class_that_asks_for_values_can_hold_prefetched_rows(club: Club) -> None:
+    """To know what its own query would fetch, no row is made in the way of the user."""
+    rows = [
+        Strict.objects.prefetch_related(each).get() for each in ("members", Prefetch("members", Member.objects.none()))
+    ]
+
+    assert encode(club) == encode(rows[0]) != encode(rows[1])
+
+
+def test_manager_that_raises_tells_calls_apart(club: Club, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that asks for a tenant may have none: what it would fetch is not known then, and the call goes on."""
+    again = Club.objects.prefetch_related("members").get()
+    _usual_choice.cache_clear()
+    monkeypatch.setattr(Member._default_manager.__class__, "get_queryset", lambda _: {}["tenant"])
+
+    texts = [encode(club), encode(again)]
+
+    _usual_choice.cache_clear()
+    assert texts[0] != texts[1]
 
 
 def test_list_in_the_place_of_prefetched_rows_tells_calls_apart(club: Club) -> None:
