@@ -11,6 +11,7 @@ invalidate, so the breaker stays open, in this process, until a probe has delive
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from errno import EDQUOT, ENOSPC
 from gzip import BadGzipFile
 from random import uniform
 from threading import RLock
@@ -33,6 +34,8 @@ PAUSE_JITTER: Final = 0.25
 CLIENTS: Final = frozenset({"pymemcache", "pylibmc", "memcache", "redis", "valkey", "django_redis", "django_valkey"})
 # The server has answered, and refused one command: too large an object, say, or no memory left.
 REFUSED_COMMANDS: Final = frozenset({"MemcacheClientError", "MemcacheServerError", "ResponseError", "DataError"})
+# Of a disk, or of what a user may have of it: a file-based cache still reads, and deletes.
+FULL: Final = frozenset({ENOSPC, EDQUOT})
 SIZE_REFUSALS: Final = ("too large", "TooBig", "invalid bulk length")
 # A MemcacheServerError by its base class, but the server has closed the connection.
 CLOSED_CONNECTIONS: Final = frozenset({"MemcacheUnexpectedCloseError"})
@@ -224,10 +227,11 @@ def is_outage(error: Exception, *, reading: bool = False) -> bool:
     Tell whether an exception means that the server is unreachable, or hangs.
 
     An entry that can't be unpickled, which Django does inside `get_many`, is no outage, nor is a write that the server
-    refuses. A refused read is one: a proxy refuses it if the server behind it is unreachable.
+    refuses, or a full disk. A refused read is one: a proxy refuses it if the server behind it is unreachable.
     """
     if isinstance(error, OSError | OperationalError | InterfaceError):
-        return not isinstance(error, BadGzipFile)  # an OSError of a serializer that compresses
+        is_full = isinstance(error, OSError) and error.errno in FULL
+        return not is_full and not isinstance(error, BadGzipFile)  # an OSError of a serializer that compresses
     names = client_names_of(error)
     return bool(names) and (reading or not names & REFUSED_COMMANDS or bool(names & (CLOSED_CONNECTIONS | OF_CLUSTERS)))
 

@@ -1,5 +1,6 @@
 """What counts as a failure of the server, and what does not."""
 
+from errno import EDQUOT, ENOSPC
 from gzip import BadGzipFile
 
 import pymemcache.exceptions
@@ -36,10 +37,11 @@ OUTAGES = [
     redis.exceptions.ClusterCrossSlotError(),
     redis.exceptions.RedisClusterException(),
 ]
+# A file-based cache whose disk is full still reads and deletes.
 # Django unpickles inside get_many: what a class does there says nothing of the server.
 OTHERS = [
     AttributeError(), EOFError(), ImportError(), KeyError(), ValueError(), ModuleNotFoundError(), ProgrammingError(),
-    TransactionManagementError(), BadGzipFile(),
+    TransactionManagementError(), BadGzipFile(), OSError(ENOSPC, "No space left"), OSError(EDQUOT, "Quota exceeded"),
 ]  # fmt: skip
 REFUSALS = [
     pymemcache.exceptions.MemcacheClientError(),

@@ -2,10 +2,13 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from errno import ENOSPC
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis.exceptions
+from django.core.cache.backends.filebased import FileBasedCache
 from redis import Redis as RedisClient
 
 from cachedeco import MISSING, cached_query
@@ -177,6 +180,28 @@ def test_token_that_is_absent_from_a_full_server_needs_no_room(
     assert ["invalidation_delayed", "invalidated", "breaker_closed", "hit"] == [
         each for each in kinds if each not in {"error", "breaker_opened"}
     ]
+
+
+def test_token_on_a_full_disk_is_removed(
+    clock: Clock, tmp_path: Path, use_caches: UseCaches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored is served, what can't be stored is computed, and an invalidation needs no room."""
+    use_caches(default={"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path})
+    double(4)
+    double(5)
+
+    def fail(*_: object) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FileBasedCache, "_write_content", fail)
+    with capture_events() as events:
+        double.invalidate(4)
+        clock.advance(1)
+        found = [double(number) for number in (4, 5, 6)]
+
+    kinds = [event.kind for event in events if event.kind not in {"error", "unstored", "computed"}]
+    assert [8, 10, 12] == found
+    assert ["breaker_opened", "invalidation_delayed", "invalidated", "breaker_closed", "miss", "hit", "miss"] == kinds
 
 
 def test_client_that_hides_what_fails_takes_changes() -> None:
