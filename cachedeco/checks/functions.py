@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import Error, Warning  # noqa: A004 -- Django's name for it
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import Model
 
@@ -151,6 +152,10 @@ def _check_part(spec: FunctionSpec, dependency: Dependency) -> Messages:
 
 def _hint_for(module: str) -> str:
     """Return what makes every process import a module."""
+    try:
+        conf.settings()
+    except ImproperlyConfigured:  # the module may be among MODULES
+        return "Correct CACHEDECO, as cachedeco.E001 says: until then nothing is imported for MODULES."
     for app in apps.get_app_configs():
         inside = module.removeprefix(f"{app.name}.")
         if inside != module:

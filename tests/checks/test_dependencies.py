@@ -111,6 +111,20 @@ def test_rows_of_a_module_that_is_not_imported_at_start_are_w002() -> None:
     assert "Add 'checks.test_dependencies' to CACHEDECO['MODULES']" in (message.hint or "")
 
 
+def test_rows_of_a_module_that_wrong_settings_keep_from_import_are_left_to_them() -> None:
+    """To add it to MODULES, where it may be, would change nothing."""
+
+    @cached_query(depends_on=[rows(ClubClass, name="{name}")], name="tests.checks.kept")
+    def kept(name: str) -> str:
+        return name
+
+    with override_settings(CACHEDECO={"MODEE": "on"}):
+        [message] = unknown_parts("tests.checks.kept")
+
+    assert kept
+    assert "Correct CACHEDECO, as cachedeco.E001 says" in (message.hint or "")
+
+
 def test_rows_that_are_known_at_start_are_no_fault() -> None:
     """A function of any module may share a field with one that every process imports; and depend on whole models."""
 
