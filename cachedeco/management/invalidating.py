@@ -151,7 +151,7 @@ def target_of_namespace(text: str) -> Target:
         raise misunderstanding(msg)
     namespace = Namespace(*parts)
     names = functions_under(namespace)
-    note = f"of {', '.join(names)}" if names else "no function that is known here has a template like it"
+    note = f"of {', '.join(names)}" if names else "of no function that is known here"
     return Target(f"namespace {shorten(text)}", note, namespace.invalidate)
 
 

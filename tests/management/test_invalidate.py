@@ -102,7 +102,7 @@ def test_dry_run_sends_nothing(club: Club, commands: Commands) -> None:
     assert ([], ALL) == (sent, kept(club))
     assert f"Would invalidate every call of {HERE}.name_of().\nWould invalidate namespace club:7 (of " in told[0].out
     assert f"{HERE}.name_of" in told[0].out.splitlines()[1]
-    assert "namespace clubb (no function that is known here has a template like it)." in told[1].out
+    assert "namespace clubb (of no function that is known here)." in told[1].out
     assert f"{HERE}.name_of" in told[2].out.splitlines()[1]
     assert [
         {
