@@ -93,7 +93,9 @@ class RedisClient(_Django, Client):  # type: ignore[misc] # as said
 
     def get_or_raise(self, operation: str, key: str, default: Any) -> Any:
         """Return a value of the primary, but raise if it is unreachable: for operations that report a miss."""
-        value = self.load(self._send(self._write(operation, key, Command("GET", key), None)))
+        # As `get_many()` reads, to which what is no text, such as a list, is missing.
+        [data] = self._send(self._write(operation, key, ReadMany([key]), []))
+        value = self.load(data)
         return default if value is MISSING else value
 
     def _get_many(self, keys: Iterable[Any]) -> Requests[dict[Any, Any]]:

@@ -1,7 +1,13 @@
 """To look at a cache changes nothing, and emits no event."""
 
-from cachedeco import Event, listening
+import pytest
+from django.core.cache import caches
+from redis import Redis as RedisClient
+
+from cachedeco import Event, cached_query, listening
 from cachedeco.storage.looking import LookingStore
+from tests.conftest import CacheConfig, UseCaches
+from tests.support.backends import Kind
 
 
 def test_looking_writes_nothing() -> None:
@@ -23,3 +29,22 @@ def test_failure_is_noted_and_no_event() -> None:
         store.emit_failure("The entry can't be unpickled", "key", error)
 
     assert ([error], []) == (store.failures, events)
+
+
+@pytest.mark.parametrize("kind", ["redis", "our redis"])
+def test_list_under_a_key_is_as_absent_as_to_the_call(
+    kind: Kind, use_caches: UseCaches, cache_config: CacheConfig
+) -> None:
+    """Redis gives no value for it among others, and the call writes over it: no failure of the cache."""
+    use_caches(default=cache_config(kind))
+
+    @cached_query(name="looking.number")
+    def number() -> int:
+        return 1
+
+    with RedisClient.from_url(caches.settings["default"]["LOCATION"]) as client:
+        client.rpush(number.key_for(), "item")
+    explained = number.explain()
+    number()
+
+    assert ("absent", "hit") == (explained.reason, number.explain().outcome)
