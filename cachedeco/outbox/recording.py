@@ -8,7 +8,7 @@ The first INSERT of a transaction runs in a savepoint. If it fails (the table is
 transaction is read-only), the caller's transaction stays as it was, the failure is an event, and the invalidation is
 delivered as without an outbox. Later INSERTs run without: a savepoint costs two more round trips, and on PostgreSQL a
 transaction with more than 64 savepoints that have written slows the whole server down. If one of them fails, the
-database is in trouble, and the caller gets the error.
+database is in trouble, and the caller gets the error; so does one whose connection is lost at the first INSERT.
 """
 
 from collections.abc import Sequence
@@ -109,12 +109,19 @@ def _insert(
 
 
 def _insert_in_savepoint(using: str, created: Sequence[Row], invalidation: Invalidation) -> bool:
-    """Insert rows in a savepoint; return False if that fails, and the transaction is as before."""
+    """
+    Insert rows in a savepoint; return False if that fails, and the transaction is as before.
+
+    Raises:
+        Error: It is not: without the error Django would roll it back in silence, and the caller's writes were lost.
+    """
     try:
         with transaction.atomic(using=using):
             rows(using).bulk_create(created)  # it sends no signals
-    except Exception as error:  # noqa: BLE001 -- the cache never breaks the call
+    except Exception as error:  # any: the cache never breaks the call
         pass_interrupt(error)
+        if connections[using].needs_rollback:  # the savepoint was lost with the transaction, as of a lost connection
+            raise
         is_by_sql = transactions.is_begun_by_sql(connections[using])
         _tell_failure(BEGUN_BY_SQL if is_by_sql else UNRECORDED, invalidation, error)
         return False

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db import DatabaseError, Error, IntegrityError, connections, transaction
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
@@ -343,6 +343,26 @@ def test_insert_that_fails_later_fails_the_transaction(pk: int, monkeypatch: pyt
     monkeypatch.setattr(QuerySet, "bulk_create", original)
 
     assert ([], "old", "old") == (all_rows(), name_of.peek(pk), name_of.uncached(pk))
+
+
+def test_connection_that_is_lost_before_the_row_fails_the_transaction(pk: int) -> None:
+    """Django rolls back without a word then: an error that was kept from the caller would be a write that is lost."""
+
+    def lose(execute: Execute, sql: str, *rest: Any) -> Any:
+        if sql.startswith("INSERT") and Row._meta.db_table in sql:
+            connections[ALIAS].connection.close()
+        return execute(sql, *rest)
+
+    def change() -> None:
+        with transaction.atomic(using=ALIAS), connections[ALIAS].execute_wrapper(lose):
+            rename(pk, "new")
+            name_of.invalidate(pk)
+
+    with pytest.raises(Error):
+        change()
+
+    connections[ALIAS].close()
+    assert ("old", "old") == (Club.objects.using(ALIAS).get(pk=pk).name, name_of(pk))
 
 
 def test_insert_that_fails_behind_a_statement_fails_the_statement(pk: int) -> None:
