@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation import commits, transactions
+from cachedeco.runtime.databases import refuses_statements
 
 # The end of a rollback to a savepoint that Django has made, with an id of the thread and a number.
 _TO_DJANGOS: Final = re.compile(r"""\bs\d+_x\d+["`]?\Z""").search
@@ -31,7 +32,7 @@ def note_rollback(connection: BaseDatabaseWrapper, text: object) -> None:
     if not commits.waiting:
         return
     for pending in commits.waiting_for(connection):
-        pending.has_failed = transactions.refuses_statements(connection)
+        pending.has_failed = refuses_statements(connection)
     if not _TO_DJANGOS(str(text)):
         for pending in commits.pending_of(connection):
             pending.begin_after_rollback()
@@ -48,6 +49,6 @@ def note_failure(connection: BaseDatabaseWrapper) -> None:
     driver: Any = connection
     with suppress(driver.Database.Error):  # it is closed
         for pending in commits.waiting_for(connection):
-            pending.has_failed = transactions.refuses_statements(connection)
+            pending.has_failed = refuses_statements(connection)
             if not transactions.driver_in_transaction(connection):
                 pending.begin_after_rollback()

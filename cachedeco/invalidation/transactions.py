@@ -18,15 +18,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.open_cursors import keep_snapshot
 from cachedeco.invalidation.raw_queries import ask
+from cachedeco.runtime.databases import FAILED
 from cachedeco.storage.connections import connection as cache_connection
 
 # An Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`.
 AtomicBlock = tuple[Any, str | None]
 
-# States of a connection in libpq, as both versions of psycopg give them: a statement runs, in a transaction, and in one
-# that failed.
+# States of a connection in libpq, as both versions of psycopg give them: a statement runs; in a transaction.
 ACTIVE: Final = 1
-FAILED: Final = 3
 IN_TRANSACTION: Final = (2, FAILED)
 # The state of a connection in psycopg 2, which begins no transaction where it has begun one that SQL has ended.
 BEGUN: Final = 2
@@ -188,12 +187,6 @@ def driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
     if autocommits is None:
         autocommits = connection in _open_by_text and connection.autocommit
     return _open_by_text.get(connection, False) if autocommits else None
-
-
-def refuses_statements(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether a statement has failed, and the database refuses others until a rollback: PostgreSQL does."""
-    driver: Any = connection.connection
-    return connection.vendor == "postgresql" and driver is not None and driver.info.transaction_status == FAILED
 
 
 def note_boundary(connection: BaseDatabaseWrapper, verb: str) -> None:

@@ -22,6 +22,7 @@ from cachedeco.invalidation import commits, transactions
 from cachedeco.invalidation import delivery as invalidations
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.outbox.models import Row, acknowledge, has_table, rows
+from cachedeco.runtime.databases import refuses_statements
 from cachedeco.runtime.interrupts import pass_interrupt
 
 UNRECORDED: Final = "The outbox can't record an invalidation: if it is lost, nothing repeats it"
@@ -92,7 +93,7 @@ def _insert(
     none = [None] * len(new)
     if not new or not router.allow_migrate_model(using, Row) or connections[using].needs_rollback:
         return none  # the database has no table, or the transaction will be rolled back
-    if transactions.refuses_statements(connections[using]):
+    if refuses_statements(connections[using]):
         return none  # the statement whose tables these are has failed: what it has written will be rolled back, too
     if using in _migrating and not has_table(using):
         return none

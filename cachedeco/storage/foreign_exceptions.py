@@ -11,7 +11,10 @@ from typing import Any, Final
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import DatabaseCache
+from django.db import DatabaseError, connections, router
 
+from cachedeco.runtime.databases import refuses_statements
 from cachedeco.storage.breaker import client_names_of
 
 # Packages whose exceptions a command of a cache may raise, beside those of clients.
@@ -33,6 +36,20 @@ def is_foreign(error: Exception, alias: str, cache: BaseCache) -> bool:
         return False
     packages = OF_CACHES.union(_package_of(cls.__module__) for cls in type(cache).__mro__)
     return _package_of(type(error).__module__) not in packages and not _is_of_options(error, alias)
+
+
+def fails_transaction(error: Exception, cache: BaseCache) -> bool:
+    """
+    Tell whether the database cache has made PostgreSQL refuse all further statements of the caller's transaction.
+
+    Its COMMIT is a rollback then, and raises nothing: without the exception what the caller has written would be lost
+    in silence.
+    """
+    if not isinstance(cache, DatabaseCache) or not isinstance(error, DatabaseError):
+        return False
+    model = cache.cache_model_class
+    using = [connections[alias] for alias in (router.db_for_read(model), router.db_for_write(model))]
+    return any(each.in_atomic_block and refuses_statements(each) for each in using)
 
 
 def _is_of_options(error: Exception, alias: str) -> bool:

@@ -29,7 +29,7 @@ from cachedeco.storage.breaker import (
     record_failure,
 )
 from cachedeco.storage.connections import connection, on_loops
-from cachedeco.storage.foreign_exceptions import is_foreign
+from cachedeco.storage.foreign_exceptions import fails_transaction, is_foreign
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
 from cachedeco.storage.replies import UNDECODABLE
@@ -379,7 +379,8 @@ class Store:
     def pass_on(self, error: Exception) -> None:
         """Raise an exception that is none of the cache; the cache's own is an event, and the call goes on."""
         try:
-            if is_interrupt(error) or is_foreign(error, self.alias, connection(self.alias).cache):
+            cache = connection(self.alias).cache
+            if is_interrupt(error) or is_foreign(error, self.alias, cache) or fails_transaction(error, cache):
                 raise error
         finally:
             del error  # or it and this frame would be a reference cycle

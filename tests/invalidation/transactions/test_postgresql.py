@@ -1,16 +1,17 @@
 """On a real PostgreSQL: what the server knows of a transaction, and a connection that is cut in its commit."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections, transaction
-from pytest_django import DjangoDbBlocker
+from django.db import OperationalError, ProgrammingError, connections, transaction
+from pytest_django import DjangoDbBlocker, Settings
 
 from cachedeco import MISSING, cached_query
 from cachedeco.invalidation import transactions
+from tests.conftest import UseCaches
 from tests.models import Club
 from tests.support.backends import Commands
 from tests.support.clubs import Undone, assert_nothing_waits
@@ -83,6 +84,12 @@ def pk(cutter: CommitCutter) -> int:
 def name_of(pk: int) -> str:
     """Return the name of a club."""
     return Club.objects.using(ALIAS).get(pk=pk).name
+
+
+@cached_query(depends_on=(), name="real.name_without_queries")
+def name_without_queries(pk: int) -> int:
+    """Return what no query gives."""
+    return pk
 
 
 def rename(pk: int, name: str = "new") -> None:
@@ -201,3 +208,35 @@ def test_transaction_begun_by_hand_delivers_at_once_and_after_its_end(pk: int, c
         cursor.execute("COMMIT")
 
     assert (["set_many"], ["new", "old"], "new") == (at_once, inside, name_of(pk))
+
+
+class CacheThere:
+    """A router of the database cache's table to the PostgreSQL, as where the project has no other database."""
+
+    def db_for_read(self, model: Any, **_: Any) -> str | None:
+        """Choose the PostgreSQL for entries."""
+        return ALIAS if model._meta.app_label == "django_cache" else None
+
+    db_for_write = db_for_read
+
+
+@pytest.mark.parametrize(
+    "verb", [lambda: name_without_queries(1), lambda: name_without_queries.peek(1)], ids=["call", "peek"]
+)
+def test_query_of_the_database_cache_that_fails_the_transaction_raises(
+    verb: Callable[[], object], pk: int, settings: Settings, use_caches: UseCaches
+) -> None:
+    """PostgreSQL answers the COMMIT by a rollback, of which Django says nothing: the write would be lost in silence."""
+    settings.DATABASE_ROUTERS = [CacheThere()]
+    use_caches(default={"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "no_such_table"})
+
+    def change() -> None:
+        with transaction.atomic(using=ALIAS):
+            rename(pk)
+            verb()
+
+    with pytest.raises(ProgrammingError, match="no_such_table"):
+        change()
+
+    assert "old" == Club.objects.using(ALIAS).get(pk=pk).name
+    assert 1 == name_without_queries(1)
