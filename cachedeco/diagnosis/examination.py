@@ -88,14 +88,15 @@ def _examine_settings() -> tuple[Finding, Sequence[str] | None]:
 def _examine_checks() -> Iterator[Finding]:
     """Yield what the system checks of cachedeco find, those of a deployment and of databases included."""
     messages: list[checks.CheckMessage] = []
-    yield from _run_checks(messages, "cachedeco", include_deployment_checks=True)
+    failures = [*_run_checks(messages, "cachedeco", include_deployment_checks=True)]
     for alias in connections:  # each by itself: one that does not answer must not hide what is said of another
-        yield from _run_checks(messages, checks.Tags.database, databases=[alias])
+        failures += _run_checks(messages, checks.Tags.database, databases=[alias])
+    yield from failures
     ours = [each for each in messages if (each.id or "").startswith(OURS) and not each.is_silenced()]
     for each in ours:
         state: State = "wrong" if each.level >= checks.ERROR or each.id == NOT_CHECKED else "notice"
         yield Finding("system checks", each.id or "", state, mask_credentials(str(each.msg)), each.hint or "")
-    if not ours:
+    if not ours and not failures:
         yield Finding("system checks", "Do they find something?", "well", "no")
 
 

@@ -127,6 +127,21 @@ def test_check_that_raises_ends_no_examination(monkeypatch: pytest.MonkeyPatch) 
     assert "database other" in out
 
 
+def test_check_that_raises_is_not_called_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would have found is unknown, where the others find nothing."""
+
+    def run(tags: list[str], **_: object) -> list[checks.CheckMessage]:
+        if tags != ["cachedeco"]:
+            raise OperationalError
+        return []
+
+    monkeypatch.setattr(checks, "run_checks", run)
+
+    out = said("doctor").out
+
+    assert (True, False) == ("  WRONG   Can they be run? no" in out, "Do they find something?" in out)
+
+
 @pytest.mark.parametrize(
     ("settings_of_ours", "state", "expected"),
     [
