@@ -40,7 +40,7 @@ def encode_row(encode: Encode, row: Model) -> str:
     beside, held = "", row.__dict__
     # Most rows are told by their fields: they take no further call.
     is_alone = held.keys() <= _usual_names(row.__class__) and not held["_state"].__dict__.get("fields_cache")
-    if not is_alone and _hold_more(row):
+    if not is_alone and _holds_more(row):
         beside = _walk(encode, lambda held: held.encode_beside(row))
     return _encode_identity(row, encode, beside)
 
@@ -76,7 +76,7 @@ def _read_mark(database: str, beside: str) -> str:
     return f"{READ_MARK}{quote(database, safe='')}{beside and ':'}{quote(beside, safe='')};"
 
 
-def _hold_more(row: Model) -> bool:
+def _holds_more(row: Model) -> bool:
     """Tell whether a row, or one of all that it holds, has what no primary key stands for: most have not."""
     rows: list[object] = [row]
     seen = set[int]()

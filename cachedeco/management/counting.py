@@ -124,9 +124,8 @@ class Ranking(NamedTuple):
     title: str
     amount_of: Callable[["Stats"], float]
     heads: tuple[str, ...]
-    cells_of: Callable[
-        [Ranked, Any], tuple[object, ...]
-    ]  #: behind the name: of a place, and the counts of its function
+    #: Takes a place, and the counts of its function; returns what stands behind the name.
+    cells_of: Callable[[Ranked, Any], tuple[object, ...]]
 
 
 def _cells_of_cost(each: Ranked, stats: "Stats") -> tuple[object, ...]:
