@@ -40,7 +40,7 @@ from django.utils.safestring import SafeString
 from cachedeco.invalidation import identities
 from cachedeco.keys.places import IN_MEMORY, holds_place, is_place
 from cachedeco.keys.refusals import KeyTypeError, refusal_of, refuse, refuse_expression, refuse_function, refuse_query
-from cachedeco.keys.saved_rows import HeldRows, cached_properties, encode_anonymous, encode_row
+from cachedeco.keys.saved_rows import cached_properties, encode_anonymous, encode_held, encode_row
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.keys.special_fields import IDENTITIES
 from cachedeco.runtime.reprs import repr_of
@@ -105,7 +105,7 @@ def kind_of_text(text: str) -> str:
 def is_deep(error: RecursionError) -> bool:
     """Tell whether the stack has ended in a value that contains itself, or values in values many times over."""
     codes = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-    own = encode.__code__, HeldRows.encode_value.__code__
+    own = encode.__code__, encode_held.__code__
     return sum(code in own or code.co_name == "__cache_key__" for code in codes) > DEEP
 
 

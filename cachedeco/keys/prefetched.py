@@ -19,10 +19,11 @@ CACHE: Final = "_prefetched_objects_cache"
 _CHOICES: Final = ("annotations", "distinct", "extra", "extra_order_by", "order_by", "standard_ordering")
 
 
-def prefetched_rows(row: Any) -> Iterator[tuple[str, list[Any], bool]]:
-    """Yield the names under which a row holds prefetched rows, the rows, and whether a query has chosen them."""
+def chosen_rows(row: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names under which a row holds prefetched rows that a query has chosen, with the rows."""
     for name, rows in sorted(vars(row).get(CACHE, {}).items()):
-        yield name, list(rows), _choice_of(rows) != _usual_choice(row.__class__, name)
+        if _choice_of(rows) != _usual_choice(row.__class__, name):
+            yield name, list(rows)
 
 
 def _choice_of(rows: Any) -> tuple[object, ...] | None:
@@ -38,13 +39,12 @@ def _choice_of(rows: Any) -> tuple[object, ...] | None:
 def _usual_choice(model: type[Model], name: str) -> tuple[object, ...]:
     """Return how the rows under a name are chosen by the row's own query; nothing if that can't be told."""
     options: Any = model._meta
-    row = _example_of(model)
     # Django keeps some under the name that queries have for the relation.
     queried = [each.get_accessor_name() for each in options.related_objects if each.name == name]
     for accessor in (name, *queried):
         try:
-            return _choice_of(getattr(row, accessor).get_queryset()) or ()
-        except Exception as error:  # noqa: BLE001 -- a manager of the user's may raise anything: the call goes on
+            return _choice_of(getattr(_example_of(model), accessor).get_queryset()) or ()
+        except Exception as error:  # noqa: BLE001 -- a manager, or a model, may raise anything: the call goes on
             pass_interrupt(error)
     return ()
 
