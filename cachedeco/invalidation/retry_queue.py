@@ -8,8 +8,10 @@ idempotent in its effect, since one more new token does no harm.
 """
 
 import atexit
+import os
 import sys
 from collections.abc import Collection, Mapping
+from functools import cache
 from multiprocessing import parent_process
 from typing import Final
 
@@ -29,8 +31,7 @@ RECORDED: Final = "the outbox has recorded it, and a deliverer sends it if this 
 def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation], *, pauses: bool) -> None:
     """Queue invalidations that a cache has not acknowledged: this process bypasses it until they are delivered."""
     new = enqueue_pending(alias, invalidations, flush, pauses=pauses)
-    if len(new) == len(breakers[alias].queue):  # it was empty
-        _deliver_when_child_ends()
+    _deliver_when_child_ends(os.getpid())
     # Once for each key: in an outage a loop of writes invalidates the same ones again and again.
     _emit_each("invalidation_delayed", alias, {key: invalidations[key] for key in new})
 
@@ -108,7 +109,8 @@ def _count_refusals(breaker: Breaker, refused: Mapping[str, PendingInvalidation]
     return len(lost) < len(refused)
 
 
-def _deliver_when_child_ends() -> None:
+@cache  # once in each process: one that was forked has none of what its parent has asked for
+def _deliver_when_child_ends(_process: int) -> None:
     """Have the last attempt made where a child process of a pool ends without `atexit`."""
     if parent_process() is not None:  # a child of multiprocessing
         from multiprocessing.util import Finalize  # which imports a lot, for all that multiprocessing does

@@ -76,7 +76,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             "django.db.models.base:ModelState",
             "fields_cache",
-            ("keys.saved_rows", "storage.comparison", "tracking.reads"),
+            ("storage.comparison", "tracking.reads"),
         ),
         PrivateName(
             "django.db.models.query:prefetch_related_objects",
@@ -85,7 +85,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         ),
         PrivateName("django.db.models.query:QuerySet.__init__", "_result_cache", ("tracking.reads",)),
         # --- lazy objects ---
-        PrivateName("django.utils.functional:LazyObject", "_wrapped", ("keys.encoders", "keys.saved_rows")),
+        PrivateName("django.utils.functional:LazyObject", "_wrapped", ("keys.encoders", "tracking.reads")),
         PrivateName("django.utils.functional:LazyObject", "_setup", ("keys.encoders",)),
         # --- caches ---
         PrivateName("django.core.cache.backends.db:DatabaseCache", "cache_model_class", _TRANSACTIONS),

@@ -12,9 +12,9 @@ import dataclasses
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
 from math import inf
 from time import time
+from types import MemberDescriptorType
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings as django_settings
@@ -22,6 +22,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
+from django.utils.functional import LazyObject, empty
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.rows import table_of
@@ -175,10 +176,14 @@ def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Ite
 
 
 def _attributes_of(value: object) -> Iterator[object]:
-    slots = [vars(cls).get("__slots__", ()) for cls in type(value).__mro__]
-    names = chain.from_iterable([each] if isinstance(each, str) else each for each in slots)
-    yield from (getattr(value, name, None) for name in names)
-    yield from getattr(value, "__dict__", {}).values()
+    """Yield what is in an object, by no code of the user's: no property is asked, and nothing lazy is made."""
+    held = [*getattr(value, "__dict__", {}).values()]
+    for cls in type(value).__mro__:
+        for slot in vars(cls).values():
+            if isinstance(slot, MemberDescriptorType):
+                with suppress(AttributeError):  # it is empty
+                    held.append(slot.__get__(value))
+    return (each for each in held if not issubclass(type(each), LazyObject) or vars(each).get("_wrapped") is not empty)
 
 
 def _tables_of_row(row: Model, seen: set[int]) -> Iterator[str]:

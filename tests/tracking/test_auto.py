@@ -423,6 +423,48 @@ def test_object_that_answers_to_each_name_does_not_keep_a_value_from_being_store
     assert is_kept(cached, 1, Remote())
 
 
+class Service:
+    """A service whose key is its club's, and which makes what it rarely needs when it is used."""
+
+    def __init__(self, club: Club, rare: Any) -> None:
+        """Begin with a row, under a name that Python changes, and what may not be needed."""
+        self.__club = club
+        self.rare = rare
+
+    def __cache_key__(self) -> int:
+        """Return the key of the row."""
+        return self.__club.pk
+
+    def name(self) -> str:
+        """Return what the row has in memory."""
+        return self.__club.name
+
+
+class SlimService(Service):
+    """The same, with another row that no dictionary has."""
+
+    __slots__ = ("__other", "empty")
+
+    def __init__(self, club: Club, rare: Any) -> None:
+        """Keep the row twice."""
+        super().__init__(club, rare)
+        self.__other = club
+
+
+@pytest.mark.parametrize("kind", [Service, SlimService])
+def test_what_is_lazy_in_an_object_is_not_made_to_look_for_rows(kind: type[Service]) -> None:
+    """It may cost a query, or raise, and has no part in the key."""
+    club, made = Club.objects.create(name="North"), list[int]()
+    cached = auto(lambda service: service.name())
+    service = kind(club, SimpleLazyObject(lambda: made.append(1)))
+    cached(service)
+
+    assert is_kept(cached, service)
+    Club.objects.update(name="South")
+
+    assert ([], False) == (made, is_kept(cached, service))
+
+
 def test_row_of_the_object_that_has_the_method_is_a_read() -> None:
     """The method shows the row that the object was made with."""
     Club.objects.create(name="North")

@@ -70,6 +70,7 @@ from multiprocessing import get_context
 def invalidate():
     Namespace("numbers").invalidate()
 if __name__ == "__main__":
+    {before}
     child = get_context("{method}").Process(target=invalidate)
     child.start()
     child.join()
@@ -82,7 +83,7 @@ if __name__ == "__main__":
 def test_child_of_multiprocessing_tells_what_is_lost(method: str, tmp_path: Path) -> None:
     """It ends without what `atexit` has, but for one that is spawned; the last attempt is made, or told to be lost."""
     program = tmp_path / "program.py"
-    program.write_text(CHILD.format(port=free_port(), method=method))
+    program.write_text(CHILD.format(port=free_port(), method=method, before="pass"))
 
     done = run(str(program))
 
@@ -90,8 +91,20 @@ def test_child_of_multiprocessing_tells_what_is_lost(method: str, tmp_path: Path
     assert 1 == done.stderr.count("Invalidation of ':1:cd:n:numbers' in cache 'default' was never acknowledged")
 
 
-def test_last_attempt_is_made_once_where_a_child_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Multiprocessing is asked once for each outage; the signal of Celery's pool has one receiver."""
+def test_child_of_a_process_that_owes_invalidations_tells_of_its_own(tmp_path: Path) -> None:
+    """It begins with what its parent owes, and makes a last attempt all the same."""
+    program = tmp_path / "program.py"
+    program.write_text(CHILD.format(port=free_port(), method="fork", before='Namespace("owed").invalidate()'))
+
+    done = run(str(program))
+
+    assert ("0\n", 0) == (done.stdout, done.returncode)
+    assert 1 == done.stderr.count("Invalidation of ':1:cd:n:numbers' in cache 'default' was never acknowledged")
+
+
+def test_last_attempt_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multiprocessing is asked once in each process, however many outages there are, as is Celery's pool."""
+    retry_queue._deliver_when_child_ends.cache_clear()
     signals = ModuleType("celery.signals")
     signals.worker_process_shutdown = Signal()  # type: ignore[attr-defined] # which Celery's is a copy of
     monkeypatch.setitem(sys.modules, "celery.signals", signals)
