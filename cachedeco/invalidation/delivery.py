@@ -99,8 +99,7 @@ def attempt(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
 
 def attempt_or_delete(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """Call `attempt()`, and delete a token where a cache that answers refuses the new one: it has no memory left."""
-    failed = attempt(invalidations)
-    return [each for chunk in _chunks(failed) for each in _delete_chunk(chunk)] if failed else []
+    return [each for chunk in _chunks(attempt(invalidations)) for each in _delete_chunk(chunk)]
 
 
 def _chunks(invalidations: Sequence[Invalidation]) -> Iterator[Sequence[Invalidation]]:

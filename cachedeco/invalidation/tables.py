@@ -235,8 +235,8 @@ class Tables:
             if name in apps.app_configs:
                 for model in apps.get_app_config(name).get_models(include_auto_created=True):
                     yield table_of(model)
-            elif _may_be_model(name) and not names_no_model(name):
-                yield table_of(apps.get_model(name))
+            elif (named := _model_named(name)) is not None:
+                yield table_of(named)
             else:  # a table, perhaps with a schema
                 yield name
 
@@ -259,15 +259,16 @@ def _may_be_model(name: str) -> bool:
     return name.count(".") == 1 and name.partition(".")[0] in apps.app_configs
 
 
+def _model_named(name: str) -> type[Model] | None:
+    """Return the model of a name like "app.Model"; None if it is another name, or the app has no such model."""
+    with suppress(LookupError):
+        return apps.get_model(name) if _may_be_model(name) else None
+    return None
+
+
 def names_no_model(name: str) -> bool:
     """Tell whether a name begins with the label of an app, as "app.Model" does, and the app has no such model."""
-    if not _may_be_model(name):
-        return False
-    try:
-        apps.get_model(name)
-    except LookupError:
-        return True
-    return False
+    return _may_be_model(name) and _model_named(name) is None
 
 
 def _tables_of_caches() -> Iterator[str]:
