@@ -208,12 +208,16 @@ class CacheOptions(TypedDict, total=False):
     cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _check_exceptions)]
 
 
-# What the options are called elsewhere: by django-cache-memoize, cacheops, dogpile.cache, cashews, cachetools, and by
-# aiocache and Flask-Caching.
+# What the options are called elsewhere: by django-cache-memoize, cacheops, dogpile.cache, cashews, cachetools, by
+# aiocache, Flask-Caching and functools, and by servers that know stale-while-revalidate.
 _ELSEWHERE: Final = {
-    **dict.fromkeys(("ttl", "expire", "expires", "expiration_time", "cache_timeout", "max_age", "seconds"), "timeout="),
+    **dict.fromkeys(
+        ("ttl", "expire", "expires", "expiration_time", "cache_timeout", "max_age", "seconds", "lifetime"), "timeout="
+    ),
+    **dict.fromkeys(("swr", "stale_ttl", "stale_timeout", "soft_ttl", "grace"), "stale_while_revalidate="),
+    **dict.fromkeys(("beta", "xfetch"), "early="),
     **dict.fromkeys(("args_rewrite", "key_generator_callable", "key_func", "function_key_generator"), "key="),
-    **dict.fromkeys(("key_builder", "make_cache_key"), "key="),
+    **dict.fromkeys(("key_builder", "make_cache_key", "cache_key", "key_template"), "key="),
     **dict.fromkeys(("args_to_ignore", "noself"), "ignore="),
     **dict.fromkeys(("prefix", "key_prefix"), "name="),
     "over": "an option of cached_query_many() alone",
@@ -230,7 +234,9 @@ _ELSEWHERE: Final = {
     "store_result": "a function that returns None, which is a value like any other",
     "lock": "always so: one caller computes, and wait=0 switches that off",
     "keep_fresh": "always so: what is invalidated while it is computed is never served",
-    "timeout_lock": "wait=",
+    **dict.fromkeys(("timeout_lock", "lock_timeout", "wait_timeout", "lease"), "wait="),
+    **dict.fromkeys(("database", "db"), "using="),
+    "maxsize": "a limit of the cache itself, in CACHES or on its server",
     **dict.fromkeys(("hit_callable", "miss_callable", "on_hit", "on_miss"), "add_hook(), for all functions"),
 }
 

@@ -140,9 +140,9 @@ def _secret_of(key: object) -> bytes:
 
 
 def remedy_for(name: str, known: Collection[str]) -> str:
-    """Return the end of an error about an unknown name: the nearest known one, or else all of them."""
-    near = get_close_matches(name, known, n=1, cutoff=NEAR)
-    return f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}."
+    """Return the end of an error about an unknown name: the nearest known one, those that begin with it, or all."""
+    near = get_close_matches(name, known, n=1, cutoff=NEAR) or [each for each in known if each.startswith(f"{name}_")]
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"it takes {', '.join(known)}."
 
 
 def check_returns(function: Callable[..., object], *, what: str) -> None:

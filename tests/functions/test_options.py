@@ -463,12 +463,24 @@ def test_misspelt_option_is_refused_with_the_nearest_name() -> None:
         ("cache_none", "cache_if="),
         ("key_builder", "key="),
         ("over", r"an option of cached_query_many\(\) alone"),
+        ("swr", "stale_while_revalidate="),
+        ("lease", "wait="),
+        ("cache_key", "key="),
+        ("lock_timeout", "wait="),
+        ("maxsize", "a limit of the cache itself"),
     ],
 )
 def test_option_of_another_library_is_answered_with_what_the_migration_page_says(name: str, ours: str) -> None:
     """Each option of django-cache-memoize and cacheops that we lack, also where it is always so here."""
     with pytest.raises(TypeError, match=rf"cached_query\(\) has no option '{name}'; here it is {ours}"):
         cached_query(**{name: 1})  # type: ignore[call-overload]
+
+
+def test_beginning_of_an_option_is_answered_with_those_that_begin_so() -> None:
+    """A name that is too short to look like the option, but is its first word, is not answered with all of them."""
+    meant = r"has no option 'stale'; did you mean 'stale_while_revalidate' or 'stale_if_error'\?"
+    with pytest.raises(TypeError, match=meant):
+        cached_query(stale=5)  # type: ignore[call-overload]
 
 
 def test_option_is_stated_once() -> None:
