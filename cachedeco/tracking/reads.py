@@ -216,5 +216,10 @@ def _lag_of(table: str, connection: BaseDatabaseWrapper) -> float | None:
 
 
 def _is_same_database(one: BaseDatabaseWrapper, other: BaseDatabaseWrapper) -> bool:
-    """Tell whether two aliases are one database, as a replica is in tests by the setting `TEST["MIRROR"]`."""
-    return all(one.settings_dict.get(name) == other.settings_dict.get(name) for name in ("HOST", "PORT", "NAME"))
+    """
+    Tell whether two aliases are one database, as a replica is in tests by the setting `TEST["MIRROR"]`.
+
+    OPTIONS may name the server: a `service`, a `read_default_file`, or by `target_session_attrs` one of several hosts.
+    """
+    names = ("HOST", "PORT", "NAME", "OPTIONS")
+    return all(one.settings_dict.get(name) == other.settings_dict.get(name) for name in names)

@@ -1034,9 +1034,7 @@ def test_replica_of_a_test_that_mirrors_is_the_database_itself(
 ) -> None:
     """TEST["MIRROR"] makes two aliases one database, of which nothing is old."""
     settings.DATABASE_ROUTERS = [f"{__name__}.Router"]
-    for name in ("HOST", "PORT", "NAME"):
-        monkeypatch.setitem(connections["other"].settings_dict, name, connections["default"].settings_dict[name])
-    connections["other"].close()
+    _mirror(monkeypatch)
     try:
         cached = auto(plain)
         cached()
@@ -1045,6 +1043,27 @@ def test_replica_of_a_test_that_mirrors_is_the_database_itself(
         assert 1 == cached()
     finally:
         connections["other"].close()
+
+
+def test_replica_that_only_the_options_name_is_a_replica(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL's `service` and `target_session_attrs`, or MySQL's `read_default_file`, say which server it is."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.Router"]
+    _mirror(monkeypatch)
+    own = connections["other"].settings_dict
+    monkeypatch.setitem(own, "OPTIONS", {**own["OPTIONS"], "timeout": 6})
+    try:
+        [reason] = reasons(auto(plain))
+    finally:
+        connections["other"].close()
+
+    assert "REPLICA_LAG" in reason
+
+
+def _mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make both aliases one database."""
+    for name in ("HOST", "PORT", "NAME"):
+        monkeypatch.setitem(connections["other"].settings_dict, name, connections["default"].settings_dict[name])
+    connections["other"].close()
 
 
 @pytest.mark.django_db(databases=["default", "other"])
