@@ -1,6 +1,6 @@
 """The whole examination: settings, system checks, caches, databases, outbox."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from django.core import checks
@@ -20,6 +20,8 @@ from cachedeco.runtime.units import counted
 OURS: Final = "cachedeco."
 # A warning that the functions of views are not checked: what can't be looked at is not well.
 NOT_CHECKED: Final = "cachedeco.W014"
+# A cache that is not in CACHES, or can't be opened: where caches are examined, the cache's own findings say so.
+OF_CACHES: Final = frozenset({"cachedeco.E002", "cachedeco.E012"})
 REPAIR_SETTINGS: Final = "Correct CACHEDECO, by the page Settings of the reference: until then each call raises."
 
 
@@ -36,7 +38,7 @@ def examine(sleep: Callable[[float], object]) -> Iterator[Finding]:
     if aliases is None:  # the checks can say no more
         yield finding
         return
-    yield from _examine_checks()
+    yield from _examine_checks(OF_CACHES if aliases else frozenset())
     yield finding
     functions = len(decorated_functions())
     advice = "Name the modules that have them in MODULES of CACHEDECO, or import them where the URLconf does."
@@ -85,7 +87,7 @@ def _examine_settings() -> tuple[Finding, Sequence[str] | None]:
     return Finding("settings", question, "notice", f"no, MODE is {mode!r}", advice), aliases
 
 
-def _examine_checks() -> Iterator[Finding]:
+def _examine_checks(told_later: Collection[str]) -> Iterator[Finding]:
     """Yield what the system checks of cachedeco find, those of a deployment and of databases included."""
     messages: list[checks.CheckMessage] = []
     failures = [*_run_checks(messages, "cachedeco", include_deployment_checks=True)]
@@ -94,6 +96,8 @@ def _examine_checks() -> Iterator[Finding]:
     yield from failures
     ours = [each for each in messages if (each.id or "").startswith(OURS) and not each.is_silenced()]
     for each in ours:
+        if each.id in told_later:
+            continue
         state: State = "wrong" if each.level >= checks.ERROR or each.id == NOT_CHECKED else "notice"
         yield Finding("system checks", each.id or "", state, mask_credentials(str(each.msg)), each.hint or "")
     if not ours and not failures:

@@ -85,7 +85,7 @@ def test_doctor_says_json(use_caches: UseCaches) -> None:
 def test_doctor_reports_system_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of cachedeco alone, and none that is silenced; an error is wrong, a warning a notice."""
     found = [
-        checks.Error("A password redis://:hunter2@h/0.", hint="Mend it.", id="cachedeco.E002"),
+        checks.Error("A password redis://:hunter2@h/0.", hint="Mend it.", id="cachedeco.E003"),
         checks.Warning("Slow.", id="cachedeco.W003"),
         checks.Warning("Another app's.", id="other.W001"),
         checks.Error("Silenced.", id="cachedeco.E999"),
@@ -95,7 +95,7 @@ def test_doctor_reports_system_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     out, _, code = said("doctor")
 
-    assert (1, True) == (code, "  WRONG   cachedeco.E002 A password redis://***@h/0.\n          -> Mend it.\n" in out)
+    assert (1, True) == (code, "  WRONG   cachedeco.E003 A password redis://***@h/0.\n          -> Mend it.\n" in out)
     assert "  notice  cachedeco.W003 Slow.\n" in out
     assert ("Another" in out, "Silenced" in out) == (False, False)
 
@@ -140,6 +140,23 @@ def test_check_that_raises_is_not_called_well(monkeypatch: pytest.MonkeyPatch) -
     out = said("doctor").out
 
     assert (True, False) == ("  WRONG   Can they be run? no" in out, "Do they find something?" in out)
+
+
+@pytest.mark.parametrize("mode", ["on", "bypass", "off"])
+@pytest.mark.parametrize(
+    ("alias", "fault"), [("missing", "not in CACHES"), ("broken", "Could not find backend")], ids=["missing", "broken"]
+)
+def test_cache_that_is_missing_is_told_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, alias: str, fault: str, mode: str
+) -> None:
+    """By the cache's own findings, and by the system check where the mode keeps caches from being examined."""
+    monkeypatch.undo()
+    settings.CACHES = {**settings.CACHES, "broken": {"BACKEND": "nothing.here.Cache"}}
+    settings.CACHEDECO = {"ALIASES": [alias], "MODE": mode}
+
+    out, _, code = said("doctor")
+
+    assert (1, 1) == (" ".join(out.split()).count(fault), code)
 
 
 @pytest.mark.parametrize(
