@@ -255,20 +255,18 @@ class Tables:
         return {table: frozenset(columns) for table, columns in found.items()}
 
 
-def _may_be_model(name: str) -> bool:
-    return name.count(".") == 1 and name.partition(".")[0] in apps.app_configs
-
-
 def _model_named(name: str) -> type[Model] | None:
     """Return the model of a name like "app.Model"; None if it is another name, or the app has no such model."""
+    app, _, model = name.partition(".")
     with suppress(LookupError):
-        return apps.get_model(name) if _may_be_model(name) else None
+        return apps.get_model(app, model) if app in apps.app_configs else None
     return None
 
 
 def names_no_model(name: str) -> bool:
     """Tell whether a name begins with the label of an app, as "app.Model" does, and the app has no such model."""
-    return _may_be_model(name) and _model_named(name) is None
+    app, dot, _ = name.partition(".")
+    return bool(dot) and app in apps.app_configs and _model_named(name) is None
 
 
 def _tables_of_caches() -> Iterator[str]:

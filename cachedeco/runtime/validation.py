@@ -280,8 +280,8 @@ def list_of(value: object, *, items: str, pattern: str | None = "(?s).*", least:
 
 
 def tables_of(value: object) -> tuple[str, ...]:
-    """Return names of tables."""
-    return list_of(value, items="labels of apps, of 'app_label.Model', or of tables")
+    """Return names of tables: none is empty, or ends or begins with a dot, as where a part was forgotten."""
+    return list_of(value, items="labels of apps, of 'app_label.Model', or of tables", pattern=r"(?s)[^.](.*[^.])?")
 
 
 def tables_by_name(value: object) -> dict[str, tuple[str, ...]]:

@@ -119,12 +119,14 @@ def test_module_that_no_app_has_is_w016(settings: Any, names: list[str], expecte
 
 def test_model_that_the_app_of_an_ignored_table_lacks_is_w020(settings: Any) -> None:
     """It would stand for a table that is not there; apps, models, tables and other schemas are right."""
-    names = ["tests", "tests.Club", "tests_club", "public.tests_club", "nothing", "tests.Clubb"]
-    settings.CACHEDECO = {"IGNORED_TABLES": names}
+    right = ["tests", "tests.Club", "tests_club", "public.tests_club", "nothing"]
+    settings.CACHEDECO = {"IGNORED_TABLES": [*right, "tests.Clubb", "tests.models.Club"]}
 
-    [message] = check_ignored_names()
+    misspelt, path = check_ignored_names()
 
-    assert ("cachedeco.W020", True) == (message.id, "has 'tests.Clubb', and the app tests has no model" in message.msg)
+    assert ("cachedeco.W020", "cachedeco.W020") == (misspelt.id, path.id)
+    assert "has 'tests.Clubb', and the app tests has no model Clubb: it stands" in misspelt.msg
+    assert "has 'tests.models.Club', and the app tests has no model models.Club: it stands" in path.msg
 
 
 @pytest.mark.parametrize("aliases", [["default"], []])
