@@ -93,7 +93,7 @@ def check_ignored_names(**_: Any) -> Messages:
     """Check that IGNORED_TABLES names no model that its app does not have: it would stand for a table with a schema."""
     for name in conf.settings().IGNORED_TABLES:
         if name not in conf.Settings.IGNORED_TABLES and names_no_model(name):
-            app, _, model = name.partition(".")
+            app, model = name.split(".", 1)
             yield Warning(
                 f"CACHEDECO['IGNORED_TABLES'] has {name!r}, and the app {app} has no model {model}: it stands for a "
                 f"table {model!r} in a schema {app!r}.",
