@@ -202,9 +202,10 @@ class Pending:
         """Deliver nothing if Django has dropped the hook for a rollback; otherwise what has not been delivered yet."""
         self._forget()
         self.drop_entries()
+        is_left = bool(self.items or self.earlier)  # nearly never: Django drops the hook when it has called it, too
         connection = self.connection()
         # Not a third time: what was interrupted twice is in the retry queue, and nothing can be raised from here.
-        if connection is not None and not self._was_repeated and self._may_be_committed(connection):
+        if is_left and connection is not None and not self._was_repeated and self._may_be_committed(connection):
             self.commit()
 
     def drop_entries(self) -> None:
@@ -354,8 +355,9 @@ def at_commit(
         invalidates: Keys for which `invalidated_in_transaction()` returns True in this thread until then.
     """
     by_hand = is_managed_by_hand(connection)
-    if by_hand or open_block(connection) is not None:
-        pending = pending_on(connection)
+    block = None if by_hand else open_block(connection)
+    if by_hand or block is not None:
+        pending = pending_on(connection, block)
         pending.add(deliver, items, invalidates)
         pending.look(connection)
     elif (deferral := _deferral_here() if waiting else None) is not None:
@@ -390,9 +392,12 @@ def _pending_of_statement(connection: BaseDatabaseWrapper) -> Pending | None:
     return hook.pending if isinstance(hook, CommitHook) and not is_in_test(connection) else None
 
 
-def pending_on(connection: BaseDatabaseWrapper) -> Pending:
-    """Return what waits for the commit of the open transaction of a connection; a new one if nothing does."""
-    block = None if is_managed_by_hand(connection) else open_block(connection)
+def pending_on(connection: BaseDatabaseWrapper, block: AtomicBlock | None) -> Pending:
+    """
+    Return what waits for the commit of the open transaction of a connection; a new one if nothing does.
+
+    Its outermost block is given; None if the caller manages the transaction by hand.
+    """
     known = next((pending for pending in pending_of(connection) if pending.block == block), None)
     if known is not None:
         return known

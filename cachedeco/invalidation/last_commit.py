@@ -37,7 +37,7 @@ def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mappin
     # Counted before it is added anywhere: an interrupt on the way leaves an entry that is never delivered.
     entry = commits.PendingEntry(deliver, item, values, len(written))
     for connection in written:
-        commits.pending_on(connection).add_entry(entry)
+        commits.pending_on(connection, transactions.open_block(connection)).add_entry(entry)
     return True
 
 

@@ -149,7 +149,7 @@ def _autocommits(connection: BaseDatabaseWrapper) -> bool | None:
     """Tell whether MySQL commits each statement, as its drivers know, and Django may not; None of others."""
     # A client of MongoDB has an attribute of every name, which is a database and no method.
     ask = getattr(connection.connection, "get_autocommit", None)
-    return bool(ask()) if isroutine(ask) else None
+    return bool(ask()) if ask is not None and isroutine(ask) else None  # to ask that of None takes nine calls
 
 
 def is_in_test(connection: BaseDatabaseWrapper) -> bool:

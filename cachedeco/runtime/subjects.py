@@ -1,6 +1,7 @@
 """Subjects: what a token stands for, by its key: for counters, which have no arguments, and for people."""
 
 import re
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
@@ -24,15 +25,29 @@ class Subject(NamedTuple):
     @property
     def label(self) -> str:
         """Return the text without arguments: "namespace club", "table clubs_club", "the call shop.price()"."""
-        before = {"call": "the call ", "function": "the function ", "rows": "rows of ", "unknown": ""}
-        after = "()" if self.kind in {"call", "function"} else ""
-        return f"{before.get(self.kind, f'{self.kind} ')}{self.name}{after}"
+        before, after = _AROUND[self.kind]
+        return f"{before}{self.name}{after}"
+
+
+_AROUND: Final[dict[SubjectKind, tuple[str, str]]] = {
+    "call": ("the call ", "()"),
+    "function": ("the function ", "()"),
+    "namespace": ("namespace ", ""),
+    "table": ("table ", ""),
+    "rows": ("rows of ", ""),
+    "unknown": ("", ""),
+}
 
 
 def subject_of(key: str, function: str = "") -> Subject:
     """Return what the token of a whole key stands for; *function* is the name of its function, if that is known."""
+    return _parse(_prefix(), key, function)
+
+
+@lru_cache(maxsize=1024)  # each write counts the tables that it ends
+def _parse(prefix: str, key: str, function: str) -> Subject:
     # Behind what Django and KEY_PREFIX put before it.
-    matched = re.search(rf"{re.escape(_prefix())}:([tfn]):(.*)", key)
+    matched = re.search(rf"{re.escape(prefix)}:([tfn]):(.*)", key)
     if matched is None:
         return Subject("unknown", function, function or key)
     letter, text = matched.groups()

@@ -9,6 +9,7 @@ from django.db import IntegrityError, connection, transaction
 
 from cachedeco import MISSING, Namespace
 from cachedeco.invalidation.commits import Pending, pending_on
+from cachedeco.invalidation.transactions import open_block
 from tests.models import Club, ClubClass
 from tests.support.backends import Commands
 from tests.support.clubs import Undone, name_of, names, rename
@@ -302,7 +303,7 @@ def test_what_is_added_while_the_items_begin_anew_is_delivered() -> None:
 
     deliver = Delivery()
     with transaction.atomic():
-        pending = pending_on(connection)
+        pending = pending_on(connection, open_block(connection))
         pending.add(deliver, ["first"], [])
         deliver.is_due = True
         pending.begin_anew()
