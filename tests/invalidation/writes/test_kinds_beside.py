@@ -106,6 +106,30 @@ def test_table_that_a_trigger_writes_is_known_by_the_setting(alias: str, setting
 
 
 @on("postgresql")
+def test_table_that_a_policy_reads_is_known_by_the_setting(engine: Engine, alias: str, settings: Settings) -> None:
+    """Row-level security may decide by another table: a write to that one changes what a statement shows, too."""
+    settings.CACHEDECO = {"TABLES": {"tests_skill": ["tests.Skill", "tests.League"]}}
+    engine.execute("ALTER TABLE tests_skill ENABLE ROW LEVEL SECURITY")
+    engine.execute("CREATE POLICY played ON tests_skill USING (EXISTS (SELECT FROM tests_league WHERE name = 'open'))")
+
+    @cached_query(key="{using}", depends_on=[AUTO])
+    def names(using: str) -> list[str]:
+        return list(Skill.objects.using(using).order_by("pk").values_list("name", flat=True))
+
+    engine.execute("SET ROLE pg_read_all_data")
+    before = names(alias)
+    kept = names.peek(alias)
+    engine.execute("RESET ROLE")
+    League.objects.using(alias).create(name="open")
+    engine.execute("SET ROLE pg_read_all_data")
+    after = names(alias)
+    engine.execute("RESET ROLE")
+
+    assert ([], [], Skill.objects.using(alias).count()) == (before, kept, len(after))
+    assert after
+
+
+@on("postgresql")
 def test_function_in_a_select_only_reads(engine: Engine, alias: str, settings: Settings) -> None:
     """Whether it writes can't be known: what reads by it would end itself, so that what writes needs a word."""
     settings.CACHEDECO = {"TABLES": {"rename_squads": ["tests.Squad"]}}
