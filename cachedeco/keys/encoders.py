@@ -304,7 +304,8 @@ def _encode_class(cls: type) -> str:
         return f"class:{path_of(cls)}()"
     if issubclass(cls, Model):
         return f"class:{cls._meta.label}:"
-    # A function, as modelform_factory(), may make several classes of one name: bases and attributes distinguish them.
+    # A function, as modelform_factory(), may make several classes of one name: bases, attributes, and what an instance
+    # is made of distinguish them, as the fields that namedtuple() and make_dataclass() are given.
     held = {
         name: value
         for name, value in vars(cls).items()
@@ -312,7 +313,7 @@ def _encode_class(cls: type) -> str:
         and (isinstance(value, type) or not (callable(value) or hasattr(type(value), "__get__")))
     }
     try:
-        return f"class:{path_of(cls)}({encode((cls.__bases__, held))})"
+        return f"class:{path_of(cls)}({encode((cls.__bases__, held, [each.name for each in parameters_of(cls)]))})"
     except KeyTypeError:
         advice = "its name does not lead to it, as a function has made it: pass what it is made of, or pass key="
         raise KeyTypeError(cls, advice, shown=f"the class {path_of(cls)}") from None

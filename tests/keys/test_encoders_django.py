@@ -2,7 +2,9 @@
 
 import re
 import uuid
+from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import make_dataclass
 from time import process_time
 from typing import Any
 
@@ -282,11 +284,16 @@ def test_model_class_made_by_a_function_is_told_by_its_label() -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [lambda number: type("Step", (), {"number": number}), lambda number: type("Step", ((int, str)[number],), {})],
-    ids=["attributes", "bases"],
+    [
+        lambda number: type("Step", (), {"number": number}),
+        lambda number: type("Step", ((int, str)[number],), {}),
+        lambda number: namedtuple("Step", ("row seat", "seat row")[number]),  # noqa: PYI024 -- it makes a class
+        lambda number: make_dataclass("Step", (("row", "seat"), ("seat", "row"))[number]),
+    ],
+    ids=["attributes", "bases", "fields of a named tuple", "fields of a dataclass"],
 )
 def test_classes_of_one_name_made_by_a_function_differ(make: Callable[[int], type]) -> None:
-    """No name leads to them, so that their bases and attributes tell them apart."""
+    """No name leads to them, so that their bases, attributes and fields tell them apart."""
     assert encode(make(0)) == encode(make(0)) != encode(make(1))
 
 
