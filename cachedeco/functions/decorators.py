@@ -188,7 +188,7 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
         {options}
 
     Raises:
-        TypeError: There is no such parameter, or it takes no collection; otherwise as `cached_query`.
+        TypeError: There is no such parameter, or it is `*args` or `**kwargs`; otherwise as `cached_query`.
         ValueError: As `cached_query`.
     """
     completed = complete(dict(options), "cached_query_many")

@@ -27,7 +27,7 @@ from cachedeco.runtime.validation import (
 )
 from cachedeco.storage.serializers import SerializerOption, check_serializer
 
-Timeout = Seconds | Callable[[Any], Seconds]
+Timeout = Seconds | None | Callable[[Any], Seconds | None]
 
 
 def always(_value: object) -> bool:
@@ -91,7 +91,10 @@ def _check_exceptions(function: str, option: str, value: Any) -> None:
             msg = f"{option}= for {function}() names {kind.__name__}, which is no subclass of Exception."
             raise TypeError(msg)
         if seconds_of(timeout, what=f"the timeout of {kind.__name__} in {option} for {function}()") == 0:
-            msg = f"{option}= for {function}() gives {kind.__name__} the timeout 0, which stores nothing; leave it out."
+            msg = (
+                f"{option}= for {function}() gives {kind.__name__} the timeout 0, which stores nothing; leave it out, "
+                "and each class above it."
+            )
             raise ValueError(msg)
 
 
@@ -194,7 +197,7 @@ class CacheOptions(TypedDict, total=False):
     depends_on: Annotated[Sequence[DependsOn] | Unset, Option(UNSET, _leave_to_keys)]
     cache: Annotated[str | None, Option(None, _check_kind(str, NoneType, taken="an alias of CACHES, or None"))]
     using: Annotated[str, Option(DEFAULT_DB_ALIAS, _check_kind(str, taken="an alias of DATABASES"))]
-    version: Annotated[int | str | None, Option(None, _check_kind(int, str, NoneType, taken="a number, text or None"))]
+    version: Annotated[int | str | None, Option(None, _check_kind(int, str, NoneType, taken="an int, text or None"))]
     name: Annotated[str | None, Option(None, _leave_to_keys)]
     stale_while_revalidate: Annotated[Seconds, Option(0, _check_by(span_of))]
     stale_if_error: Annotated[Seconds, Option(0, _check_by(span_of))]
@@ -205,7 +208,9 @@ class CacheOptions(TypedDict, total=False):
     serializer: Annotated[SerializerOption, Option("pickle", check_serializer)]
     audit: Annotated[bool, Option(default=True, check=_check_by(flag_of))]
     cache_if: Annotated[Callable[[Any], object], Option(always, _check_predicate)]
-    cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _check_exceptions)]
+    cache_exceptions: Annotated[
+        Mapping[type[Exception], Seconds | None], Option(MappingProxyType({}), _check_exceptions)
+    ]
 
 
 # What the options are called elsewhere: by django-cache-memoize, cacheops, dogpile.cache, cashews, cachetools, by

@@ -19,7 +19,7 @@ from cachedeco.runtime.reprs import repr_of
 ModeName = Literal["on", "bypass", "off"]
 Refresher = Literal["caller", "thread", "task"]
 KeyErrors = Literal["raise", "bypass"]
-Seconds = float | int | timedelta | None
+Seconds = float | int | timedelta
 
 # Of `get_close_matches()`: a slip of the keys is above it, and another name with the same letters below.
 NEAR: Final = 0.7
@@ -40,7 +40,7 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 
 
-def seconds_of(timeout: Seconds, *, what: str = "timeout", or_callable: bool = False) -> float | None:
+def seconds_of(timeout: Seconds | None, *, what: str = "timeout", or_callable: bool = False) -> float | None:
     """
     Return a timeout as seconds, None for ever; the error says whether the caller accepts callables, too.
 
@@ -231,7 +231,7 @@ def failures_of(value: object) -> int:
     return value
 
 
-def pause_of(value: Seconds) -> float:
+def pause_of(value: Seconds | None) -> float:
     """Return seconds, more than 0."""
     seconds = 0.0 if value is None else span_of(value, what="the pause")
     if not seconds:

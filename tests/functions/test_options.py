@@ -260,7 +260,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"cache": 7}, "cache=7 for .* it takes an alias of CACHES, or None"),
         ({"cache": caches["default"]}, "cache=<.* object> for .* it takes an alias of CACHES, or None"),
         ({"using": None}, "using=None for .* it takes an alias of DATABASES"),
-        ({"version": 1.5}, "version=1.5 for .* it takes a number, text or None"),
+        ({"version": 1.5}, "version=1.5 for .* it takes an int, text or None"),
         ({"version": True}, "version=True for "),
         ({"cache_if": True}, "cache_if=True for .* it takes a callable of the value"),
         ({"ignore": "number"}, r"ignore='number' for .* is a text; it takes a sequence of names: \('number',\)"),
