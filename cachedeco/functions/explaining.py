@@ -56,7 +56,7 @@ WaitsFor = Literal["", "another caller of this process", "another process"]
 
 _WOULD: Final[Mapping[CallOutcome, str]] = {
     "hit": "would be a hit",
-    "stale": "would be served a stale value",
+    "stale": "would be served a stale value, or refresh it",
     "miss": "would be a miss",
     "bypassed": "would bypass the cache",
 }
@@ -70,7 +70,7 @@ _LABELS: Final[Mapping[TokenSource, str]] = {
     "arguments": "arguments",
     "nested": "inside",
 }
-_STALE: Final = "its entry is past its timeout, and may be served while one caller refreshes it"
+_STALE: Final = "its entry is past its timeout, and is served while one caller refreshes it"
 
 
 @dataclass(frozen=True, slots=True)
