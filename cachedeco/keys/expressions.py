@@ -123,11 +123,12 @@ class KeyedFunction:
             return f"{{{private}call_text({tool}, {source}, lambda {given}: {source}, {given})}}"
         is_plain = f"{kind} is str and {value} and {private}none not in {value}"
         if first:
-            holder, name = f"{private}holder", attributes[-1]
-            source = f"({holder} := {source.removesuffix(f'.{name}')}).{name}"
-            as_read = f"{private}value_as_read({holder}, {name!r}, {value})"
+            holder, last = f"{private}holder", attributes[-1]
+            name = self.add_value(last)  # a literal would have quotes, which may end the f-string, before Python 3.12
+            source = f"({holder} := {source.removesuffix(f'.{last}')}).{last}"
+            as_read = f"{private}value_as_read({holder}, {name}, {value})"
             looked = f"{private}path_text({tool}, {as_read}, {first}, *{self.add_value(attributes)})"
-            is_plain += f" and {private}is_text_as_read({holder}, {name!r})"
+            is_plain += f" and {private}is_text_as_read({holder}, {name})"
         else:
             looked = f"{private}call_text({tool}, {value}, lambda {given}: {source}, {given})"
             is_plain += f" and {private}place not in {value}"

@@ -346,12 +346,14 @@ def test_template_of_any_text_tells_calls_apart(text: tuple[str, str, str], call
 
 
 @examples
-@given(TEXTS, TEXTS, TEXTS, st.integers(0, 9))
-@example("'s", '"', "\\", 1)
-@example("{", "}", "\n\x00'''", 1)
-def test_text_of_any_option_is_no_source(before: str, version: str, name: str, value: int) -> None:
+@given(TEXTS, st.sampled_from(["it", "it.real", "it.real.real"]), TEXTS, TEXTS, st.integers(0, 9))
+@example("'s", "it", '"', "\\", 1)
+@example("{", "it", "}", "\n\x00'''", 1)
+@example('"', "it.real", "", "", 1)
+@example("'\"\\", "it.real", "", "", 0)
+def test_text_of_any_option_is_no_source(before: str, field: str, version: str, name: str, value: int) -> None:
     """Quotes, backslashes and braces in templates, names and versions end nothing in the compiled functions."""
-    template = before.replace("{", "{{").replace("}", "}}").replace(":", "") + "x{it}"
+    template = before.replace("{", "{{").replace("}", "}}").replace(":", "") + f"x{{{field}}}"
 
     @cached_query(
         name="any " + name.replace("(", ""),
