@@ -17,6 +17,7 @@ STATE: Final = {
     "runtime.hooks._lock": "guards the hooks",
     "runtime.statistics._counts": "counts of events, by function",
     "runtime.statistics._hits": "hits that are not counted yet, by function",
+    "runtime.subjects._parse": "what the tokens of whole keys stand for, cached",
     "runtime.statistics._invalidations": "counts of invalidations, by subject",
     "runtime.statistics._lock": "guards the counts",
     "runtime.background._pool": "threads for work in the background",
