@@ -292,9 +292,9 @@ def _encode_promise(lazy: Promise) -> str:
 
 
 def found_by_name(value: Any) -> object:
-    """Return what the module and the qualified name of a class or function lead to; None if that is nothing."""
+    """Return what the module and the name of a class, function or sentinel lead to; None if that is nothing."""
     found: Any = sys.modules.get(value.__module__)
-    for attribute in value.__qualname__.split("."):
+    for attribute in getattr(value, "__qualname__", value.__name__).split("."):
         found = getattr(found, attribute, None)
     return found
 
@@ -317,6 +317,13 @@ def _encode_class(cls: type) -> str:
     except KeyTypeError:
         advice = "its name does not lead to it, as a function has made it: pass what it is made of, or pass key="
         raise KeyTypeError(cls, advice, shown=f"the class {path_of(cls)}") from None
+
+
+def _encode_sentinel(sentinel: Any) -> str:
+    text = f"{path_of(type(sentinel))}({encode((sentinel.__module__, sentinel.__name__))})"
+    if found_by_name(sentinel) is not sentinel:
+        raise KeyTypeError(sentinel, "its name does not lead to it: assign it to that name in its module, or pass key=")
+    return text
 
 
 def _encode_enum(member: enum.Enum) -> str:
@@ -368,8 +375,11 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): refuse_function,
 }
 
-# By name: classes that can't be imported before the apps are ready, or that may not be installed.
+# By name: classes that can't be imported before the apps are ready, that may not be installed, or that only later
+# versions of Python have.
 _BY_PATH: dict[str, Encoder] = {
+    "builtins.frozendict": _encoder_by(dict),
+    "builtins.sentinel": _encode_sentinel,
     "django.contrib.auth.models.AnonymousUser": partial(encode_anonymous, encode),
     "django.http.request.QueryDict": _encoders[MultiValueDict],
     "freezegun.api.FakeDate": _encode_date,
