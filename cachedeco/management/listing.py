@@ -88,7 +88,7 @@ def timeout_of(each: "FunctionDescription") -> str:
     """Return a timeout as text."""
     if isinstance(each.timeout, str):
         return each.timeout
-    return "for ever" if each.timeout is None else duration(each.timeout)
+    return "none" if each.timeout is None else duration(each.timeout)
 
 
 def _dependencies(each: "FunctionDescription") -> str:

@@ -42,7 +42,7 @@ UNSET: Final = Unset.UNSET
 
 def seconds_of(timeout: Seconds | None, *, what: str = "timeout", or_callable: bool = False) -> float | None:
     """
-    Return a timeout as seconds, None for ever; the error says whether the caller accepts callables, too.
+    Return a timeout as seconds, None for no limit; the error says whether the caller accepts callables, too.
 
     Raises:
         TypeError: It is no number of seconds, no `timedelta` and not None.
@@ -54,7 +54,7 @@ def seconds_of(timeout: Seconds | None, *, what: str = "timeout", or_callable: b
         else span_of(
             timeout,
             what=what,
-            alternative=", None for ever, or a callable of the value" if or_callable else ", or None for ever",
+            alternative=", None for no limit, or a callable of the value" if or_callable else ", or None for no limit",
         )
     )
 

@@ -291,7 +291,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"nested": None}, "nested for .* is None; it takes True or False"),
         ({"nested": 1}, "nested for .* is 1"),
         ({"audit": None}, "audit for .* is None; it takes True or False"),
-        ({"timeout": "60"}, r"timeout for .* is '60'; it takes seconds or a timedelta, None for ever, or a callable"),
+        ({"timeout": "60"}, r"timeout for .* is '60'; it takes seconds or a timedelta, None for no limit, or"),
         ({"timeout": True}, "timeout for .* is True; it takes seconds"),
         ({"timeout": lambda: 5}, "timeout for .* takes nothing; it is called with the value alone"),
         (

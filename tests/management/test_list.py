@@ -31,8 +31,8 @@ def test_all_functions_are_a_table() -> None:
     assert ("", 0) == (err, code)
     assert lines[0].split("  ")[0] == "function"
     assert max(map(len, lines)) <= 100
-    assert "tests.support.catalogue.name_of      1 h       default  tests.Club            club:{pk}" in lines
-    assert "tests.support.catalogue.page_of      for ever  default" in lines
+    assert "tests.support.catalogue.name_of      1 h      default  tests.Club            club:{pk}" in lines
+    assert "tests.support.catalogue.page_of      none     default" in lines
     assert any("auto: no table known" in line for line in lines)
     assert any("by value" in line for line in lines)
 
@@ -52,7 +52,7 @@ def test_named_functions_are_shown_whole() -> None:
     expected = f"""\
 {HERE}.page_of(club, page=1, *, language='en')
     defined                 tests/support/catalogue.py:{catalogue.page_of.__code__.co_firstlineno}
-    timeout                 for ever
+    timeout                 none
     cache                   default
     key                     {{club.pk}}:{{page}}:{{language}}
     stale_while_revalidate  60
