@@ -31,8 +31,8 @@ def test_all_functions_are_a_table() -> None:
     assert ("", 0) == (err, code)
     assert lines[0].split("  ")[0] == "function"
     assert max(map(len, lines)) <= 100
-    assert "tests.support.catalogue.name_of      1 h      default  tests.Club            club:{pk}" in lines
-    assert "tests.support.catalogue.page_of      none     default" in lines
+    assert "tests.support.catalogue.name_of      1 h       default  tests.Club            club:{pk}" in lines
+    assert "tests.support.catalogue.page_of      none      default" in lines
     assert any("auto: no table known" in line for line in lines)
     assert any("by value" in line for line in lines)
 
