@@ -12,9 +12,9 @@ from typing import Any, Final
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import DatabaseCache
-from django.db import DatabaseError, connections, router
+from django.db import connections, router
 
-from cachedeco.runtime.databases import refuses_statements
+from cachedeco.runtime.databases import fails_transaction
 from cachedeco.storage.breaker import client_names_of
 
 # Packages whose exceptions a command of a cache may raise, beside those of clients.
@@ -38,18 +38,12 @@ def is_foreign(error: Exception, alias: str, cache: BaseCache) -> bool:
     return _package_of(type(error).__module__) not in packages and not _is_of_options(error, alias)
 
 
-def fails_transaction(error: Exception, cache: BaseCache) -> bool:
-    """
-    Tell whether the database cache has made PostgreSQL refuse all further statements of the caller's transaction.
-
-    Its COMMIT is a rollback then, and raises nothing: without the exception what the caller has written would be lost
-    in silence.
-    """
-    if not isinstance(cache, DatabaseCache) or not isinstance(error, DatabaseError):
+def fails_callers_transaction(error: Exception, cache: BaseCache) -> bool:
+    """Tell whether a query of the database cache has failed the transaction that the caller has begun."""
+    if not isinstance(cache, DatabaseCache):
         return False
     model = cache.cache_model_class
-    using = [connections[alias] for alias in (router.db_for_read(model), router.db_for_write(model))]
-    return any(each.in_atomic_block and refuses_statements(each) for each in using)
+    return fails_transaction(error, [connections[find(model)] for find in (router.db_for_read, router.db_for_write)])
 
 
 def _is_of_options(error: Exception, alias: str) -> bool:

@@ -29,7 +29,7 @@ from cachedeco.storage.breaker import (
     record_failure,
 )
 from cachedeco.storage.connections import connection, on_loops
-from cachedeco.storage.foreign_exceptions import fails_transaction, is_foreign
+from cachedeco.storage.foreign_exceptions import fails_callers_transaction, is_foreign
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
 from cachedeco.storage.replies import UNDECODABLE
@@ -380,7 +380,7 @@ class Store:
         """Raise an exception that is none of the cache; the cache's own is an event, and the call goes on."""
         try:
             cache = connection(self.alias).cache
-            if is_interrupt(error) or is_foreign(error, self.alias, cache) or fails_transaction(error, cache):
+            if is_interrupt(error) or is_foreign(error, self.alias, cache) or fails_callers_transaction(error, cache):
                 raise error
         finally:
             del error  # or it and this frame would be a reference cycle

@@ -8,7 +8,8 @@ makes the object of a connection, when that connects, at the begin of a request 
 
 Nothing here raises: a text that can't be understood has written every table. The exceptions, in a transaction: a row
 that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be; and
-an outbox that can't record what it writes makes Django roll back the block.
+an outbox that can't record what it writes makes Django roll back the block, as a query of the database cache that fails
+makes PostgreSQL.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
 from cachedeco.invalidation.sql_forms import DML, QUERIES
 from cachedeco.invalidation.tables import StatementEffect, Tables, tables
 from cachedeco.invalidation.writes import end_tables
+from cachedeco.runtime.databases import fails_transaction
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -195,7 +197,8 @@ def _end(
             boundaries.note_commit(connection)
     except Exception as error:
         pass_interrupt(error)
-        if connection.needs_rollback:  # by the outbox: the block would be undone, and end as if it had committed
+        # By the outbox, or the database cache: the transaction would be undone, and end as if it had committed.
+        if connection.needs_rollback or fails_transaction(error, connections.all(initialized_only=True)):
             raise
         emit(Event("error", reason="What a statement has written could not be invalidated", error=error))
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import OperationalError, ProgrammingError, connections, transaction
+from django.db import IntegrityError, OperationalError, ProgrammingError, connections, transaction
 from pytest_django import DjangoDbBlocker, Settings
 
 from cachedeco import MISSING, cached_query
@@ -220,23 +221,64 @@ class CacheThere:
     db_for_write = db_for_read
 
 
-@pytest.mark.parametrize(
-    "verb", [lambda: name_without_queries(1), lambda: name_without_queries.peek(1)], ids=["call", "peek"]
-)
-def test_query_of_the_database_cache_that_fails_the_transaction_raises(
-    verb: Callable[[], object], pk: int, settings: Settings, use_caches: UseCaches
-) -> None:
-    """PostgreSQL answers the COMMIT by a rollback, of which Django says nothing: the write would be lost in silence."""
+@contextmanager
+def autocommit_off() -> Iterator[None]:
+    """Commit at the end, by the caller's own hand."""
+    transaction.set_autocommit(False, using=ALIAS)
+    try:
+        yield
+        transaction.commit(using=ALIAS)
+    finally:
+        transaction.rollback(using=ALIAS)
+        transaction.set_autocommit(True, using=ALIAS)
+
+
+@pytest.fixture
+def broken(pk: int, settings: Settings, use_caches: UseCaches) -> int:
+    """Give the primary key of a club, where each query of the cache fails, on the database of the club."""
     settings.DATABASE_ROUTERS = [CacheThere()]
     use_caches(default={"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "no_such_table"})
+    return pk
+
+
+@pytest.mark.parametrize(
+    ("block", "verb"),
+    [
+        (partial(transaction.atomic, using=ALIAS), lambda: name_without_queries(1)),
+        (partial(transaction.atomic, using=ALIAS), lambda: name_without_queries.peek(1)),
+        (autocommit_off, lambda: name_without_queries(1)),
+        (autocommit_off, lambda: name_without_queries.peek(1)),
+        (autocommit_off, lambda: name_without_queries.invalidate(1)),
+        (autocommit_off, lambda: None),  # what the write itself invalidates is sent at once
+    ],
+    ids=["call in atomic", "peek in atomic", "call", "peek", "invalidate", "write"],
+)
+def test_query_of_the_database_cache_that_fails_the_transaction_raises(
+    block: Callable[[], AbstractContextManager[None]], verb: Callable[[], object], broken: int
+) -> None:
+    """PostgreSQL answers the COMMIT by a rollback, of which Django says nothing: the write would be lost in silence."""
 
     def change() -> None:
-        with transaction.atomic(using=ALIAS):
-            rename(pk)
+        with block():
+            rename(broken)
             verb()
 
     with pytest.raises(ProgrammingError, match="no_such_table"):
         change()
 
-    assert "old" == Club.objects.using(ALIAS).get(pk=pk).name
+    assert "old" == Club.objects.using(ALIAS).get(pk=broken).name
     assert 1 == name_without_queries(1)
+
+
+@pytest.mark.parametrize("block", [partial(transaction.atomic, using=ALIAS), autocommit_off], ids=["atomic", "by hand"])
+def test_transaction_that_the_caller_has_failed_keeps_the_callers_error(
+    block: Callable[[], AbstractContextManager[None]], broken: int
+) -> None:
+    """The cache is refused as the caller is: its exception would hide the first one."""
+    with suppress(IntegrityError), block():
+        try:
+            Club.objects.using(ALIAS).create(pk=broken, name="again")
+        finally:
+            assert 1 == name_without_queries(1)
+
+    assert "old" == Club.objects.using(ALIAS).get(pk=broken).name
