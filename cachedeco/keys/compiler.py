@@ -18,7 +18,7 @@ from cachedeco.invalidation.namespaces import FIELD, Namespace, is_of_tables, pa
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.keys.encoders import encode, is_deep, kind_of_text
 from cachedeco.keys.expressions import ONE_ID, Expression, KeyedFunction, Pieces, parse_template
-from cachedeco.keys.refusals import FUNCTION, REGISTER, KeyTypeError
+from cachedeco.keys.refusals import FUNCTION, OF_MANAGER, QUERY, REGISTER, KeyTypeError
 from cachedeco.keys.saved_rows import READ_MARK, without_reads
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -311,9 +311,11 @@ class KeyPlan:
             return advice.replace("or pass key=", "or give what distinguishes it")
         if advice == FUNCTION and len(expression.path) > 1:
             return f"a template calls no method: let a callable do it, lambda {expression.reads[0]}: {label}()"
-        if self.keyed.is_method and [label] == [*self.keyed.signature.parameters][:1] and REGISTER in advice:
+        if not self.keyed.is_method or [label] != [*self.keyed.signature.parameters][:1]:
+            return advice
+        if REGISTER in advice:
             return f"{advice}; or say ignore=({label!r},) if it does not change the value"
-        return advice
+        return f"{advice}; {OF_MANAGER}" if advice == QUERY else advice
 
     def _explain_expression(self, refused: Exception, expression: Expression) -> Exception | None:
         """Return an error that names an expression which can't be in a key; None if it says so itself."""

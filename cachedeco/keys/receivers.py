@@ -11,7 +11,7 @@ from urllib.parse import quote
 from django.db.models import Manager, Model, QuerySet
 
 from cachedeco.keys.encoders import encode
-from cachedeco.keys.refusals import OF_SOME_ROWS, refuse_query
+from cachedeco.keys.refusals import OF_SOME_ROWS, QUERY, refuse_query
 from cachedeco.storage.refusals import path_of
 
 # What selects rows.
@@ -64,7 +64,7 @@ def _text_of_manager(manager: Any) -> str:
     """Return the text of a manager, or of all its rows: one class may be that of several, each with its arguments."""
     is_query = isinstance(manager, QuerySet)
     if _is_filtered(manager) if is_query else hasattr(manager, "instance"):  # or that of one row's relation
-        refuse_query(manager, OF_SOME_ROWS)
+        refuse_query(manager, f"{QUERY}; {OF_SOME_ROWS}")
     return f"{path_of(type(manager))}({encode((manager.model, None if is_query else manager.name, manager.db))})"
 
 

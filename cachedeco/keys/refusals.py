@@ -26,6 +26,7 @@ OF_FRAMEWORK: Final = (
     "it is made anew for each use, and does not say what the value depends on: let a function outside the class "
     "take that, and decorate the function"
 )
+QUERY: Final = "pass what selects the rows (ids, a filter's value), as the rows themselves may change under the key"
 OF_MANAGER: Final = (
     "a cached method that is called on the manager of a model says ignore=('self',), and any other one is a function "
     "outside the class"
@@ -90,15 +91,14 @@ def refuse(value: object) -> NoReturn:
     raise KeyTypeError(value, f"register its type {name} {REGISTER}")
 
 
-def refuse_query(value: object, of_method: str = OF_MANAGER) -> NoReturn:
+def refuse_query(value: object, advice: str = QUERY) -> NoReturn:
     """
-    Refuse what selects rows; *of_method* says what its cached method can do.
+    Refuse what selects rows.
 
     Raises:
         KeyTypeError: Always.
     """
-    advice = "pass what selects the rows (ids, a filter's value), as the rows themselves may change under the key; "
-    raise KeyTypeError(value, advice + of_method, shown=f"a {type(value).__name__}")
+    raise KeyTypeError(value, advice, shown=f"a {type(value).__name__}")
 
 
 def refuse_expression(value: object) -> NoReturn:

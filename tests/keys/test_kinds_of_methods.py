@@ -167,6 +167,18 @@ def test_manager_that_is_not_ignored_is_told_that_it_can_be() -> None:
         manager.number()
 
 
+@cached_query(key="{club.classes}", name="kinds.of_relation")
+def of_relation(club: Club) -> Club:
+    """Have a relation in the key."""
+    return club
+
+
+def test_relation_in_a_template_is_not_told_what_a_method_can_do() -> None:
+    """Nothing is called `self` here, which a cached method could ignore."""
+    with pytest.raises(TypeError, match=r"a RelatedManager \(club\.classes of .* may change under the key\.$"):
+        of_relation(Club(pk=1))
+
+
 class ClubQuery(models.QuerySet[Club]):
     """A QuerySet with a cached method."""
 
