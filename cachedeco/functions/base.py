@@ -132,23 +132,6 @@ class CachedFunction(Generic[P, U]):
         function = self._spec.source.function
         return partial(function, *self._bound_args) if self._bound_args else function
 
-    @uncached.setter
-    def uncached(self, _: object) -> None:
-        """Refuse another one."""
-        self._refuse_another()
-
-    @uncached.deleter  # which `mock.patch.object()` calls where it could not set it
-    def uncached(self) -> None:
-        """Refuse to be without it."""
-        self._refuse_another()
-
-    def _refuse_another(self) -> NoReturn:
-        msg = (
-            f"uncached of {self._spec.name}() can't be replaced: no call would use another one. In a test, replace the "
-            f"cached function where it is called: mock.patch('app.views.{self._spec.source.function.__name__}')."
-        )
-        raise AttributeError(msg, name="uncached", obj=self)
-
     # --- what a function or a method has ---
 
     if not TYPE_CHECKING:  # to a type checker `__getattr__` means that there is an attribute of any name

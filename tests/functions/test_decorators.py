@@ -148,22 +148,6 @@ def test_attribute_set_afterwards_replaces_the_verb_as_asked() -> None:
     assert isinstance(answer.invalidate, MethodType)
 
 
-def test_plain_function_can_t_be_replaced_and_says_what_can() -> None:
-    """Calls would not use another one: a test that believes so would run the real one."""
-
-    @cached_query
-    def answer() -> int:
-        return 1
-
-    says = r"uncached of .*answer\(\) can't be replaced: .* mock\.patch\('app\.views\.answer'\)\."
-    with pytest.raises(AttributeError, match=says), mock.patch.object(answer, "uncached"):
-        pass
-    with pytest.raises(AttributeError, match=says):
-        answer.uncached = lambda: 2  # type: ignore[assignment] # refused
-
-    assert (1, 1) == (answer(), answer.uncached())
-
-
 @pytest.mark.parametrize(("function", "is_async"), [(top, False), (atop, True)], ids=["sync", "async"])
 def test_decorated_function_tells_whether_it_is_async(function: Callable[..., object], *, is_async: bool) -> None:
     """Django and asgiref ask a function whether to await it, and are told."""
