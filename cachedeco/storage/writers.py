@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import DatabaseCache
+from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 
@@ -59,6 +60,10 @@ class Writer(Protocol):
         ...
 
 
+# Backends of Django that raise where a deletion fails.
+_PROVING: Final = frozenset({DatabaseCache, FileBasedCache, LocMemCache, RedisCache})
+
+
 def delete(cache: BaseCache, key: str) -> bool:
     """Delete a key; True proves that it was there and is gone."""
     with closing_if_interrupted(cache):
@@ -69,10 +74,10 @@ def proves_absence(cache: BaseCache) -> bool:
     """
     Tell whether a deletion that finds nothing proves that the key is absent.
 
-    The answer of a server does; pymemcache's HashClient says the same of one that is unreachable. Our own backends know
-    by their options.
+    The answer of a server, a database or a disk does; pymemcache's HashClient says the same of a server that is
+    unreachable. Our own backends know by their options.
     """
-    return type(cache) in {LocMemCache, RedisCache} or getattr(cache, "deletions_prove_absence", False) is True
+    return type(cache) in _PROVING or getattr(cache, "deletions_prove_absence", False) is True
 
 
 class GeneralWriter:

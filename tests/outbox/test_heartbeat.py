@@ -1,7 +1,11 @@
 """The heartbeat tells whether a cache has what it acknowledged."""
 
+from errno import ENOSPC
+from pathlib import Path
+
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.filebased import FileBasedCache
 from pytest_django import Settings
 
 from cachedeco.outbox.heartbeat import Heartbeat
@@ -118,3 +122,16 @@ def test_keys_begin_with_the_prefix_of_the_settings(heart: Heartbeat, commands: 
     heart.beat()
 
     assert ["mine:h:", "cd:h:"] == [each.keys[0][:-18].split(":1:")[1] for each in commands if each.name == "get_many"]
+
+
+def test_full_disk_takes_deletions(use_caches: UseCaches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its invalidations are delivered, as those of a server without memory: an entry that waits for room is old."""
+    use_caches(default={"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path})
+    heart = Heartbeat("default")
+
+    def fail(*_: object) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FileBasedCache, "_write_content", fail)
+
+    assert ["limping", "limping"] == [heart.beat(), heart.beat()]

@@ -30,6 +30,8 @@ TAKES_CHANGES = ["set_many"]  # whether it takes others
 BARE: dict[str, dict[str, Any]] = {
     "redis": {"BACKEND": "django.core.cache.backends.redis.RedisCache"},
     "locmem": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "database": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"},
+    "file": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache"},
 }
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
@@ -210,7 +212,7 @@ def test_client_that_hides_what_fails_takes_changes() -> None:
         assert Store("default").takes_changes()
 
 
-@pytest.mark.parametrize("kind", ["memcached", "ours", "redis", "our redis", "locmem"])
+@pytest.mark.parametrize("kind", ["memcached", "ours", "redis", "our redis", "locmem", "file", "database"])
 @pytest.mark.parametrize("ignores", [False, True])
 def test_deletion_proves_absence_where_a_lost_one_raises(
     kind: Kind, ignores: bool, cache_config: CacheConfig, use_caches: UseCaches
@@ -219,7 +221,7 @@ def test_deletion_proves_absence_where_a_lost_one_raises(
     ours = kind in {"ours", "our redis"}
     use_caches(default=cache_config(kind, OPTIONS={"ignore_exc": ignores} if ours else {}, **BARE.get(kind, {})))
 
-    assert proves_absence(stored()) is (kind in {"redis", "locmem"} or (ours and not ignores))
+    assert proves_absence(stored()) is (not ignores if ours else kind != "memcached")
 
 
 def test_token_that_is_refused_waits_for_the_next_pause(
