@@ -189,7 +189,7 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
 # --- exact types that most keys are made of ---
 
 encodes(int)(int.__repr__)
-encodes(bool, types.NoneType, float)(repr)
+encodes(bool, types.NoneType, types.EllipsisType, float)(repr)
 
 
 @encodes(str)
