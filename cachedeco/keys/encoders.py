@@ -341,7 +341,9 @@ def _encode_enum(member: enum.Enum) -> str:
 def _encode_dataclass(value: Any) -> str:
     names, cls = [field.name for field in dataclasses.fields(value)], value.__class__
     if _takes_more(cls):
-        names += sorted(getattr(value, "__dict__", {}).keys() - {*names, *cached_properties(cls)})
+        # Python keeps in the last one what stood in the brackets of `Page[Club](...)`.
+        beside = {*names, *cached_properties(cls), "__orig_class__"}
+        names += sorted(getattr(value, "__dict__", {}).keys() - beside)
     pairs = [f"{name}={encode(getattr(value, name))}" for name in names]
     return f"{path_of(cls)}({','.join(pairs)})"
 

@@ -13,7 +13,7 @@ import types
 import uuid
 import zoneinfo
 from collections import OrderedDict, defaultdict, deque, namedtuple
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
 from django.db.models import TextChoices
@@ -22,6 +22,7 @@ from django.utils.safestring import mark_safe
 from cachedeco.keys.encoders import encode
 from tests.models import Club
 
+T = TypeVar("T")
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 TWO_HOURS = dt.timezone(dt.timedelta(hours=2))
 AUTUMN = dt.datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN)  # a minute that comes twice
@@ -78,8 +79,8 @@ class Vector:
 
 
 @dataclasses.dataclass
-class Scaled:
-    """A dataclass that is made of more than its fields, and computes an attribute at need."""
+class Scaled(Generic[T]):
+    """A generic dataclass that is made of more than its fields, and computes an attribute at need."""
 
     x: int
     scale: dataclasses.InitVar[int] = 1
@@ -106,7 +107,7 @@ class Labelled:
         self.label = label
 
 
-def with_square(scaled: Scaled) -> Scaled:
+def with_square(scaled: Scaled[T]) -> Scaled[T]:
     """Return it, its cached property computed."""
     assert scaled.square
     return scaled
@@ -265,6 +266,7 @@ def test_encode_lookalikes_all_differ(values: list[object]) -> None:
         (Right.READ & Right.WRITE, Right(0)),
         (Point(1, 2), dataclasses.replace(Point(1, 5), y=2)),
         (Scaled(2, 2), with_square(Scaled(2, scale=2))),
+        (Scaled(2, 2), Scaled[int](2, 2)),
         (dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC), NOON),
         (zoneinfo.ZoneInfo.no_cache("Europe/Berlin"), BERLIN),
         (pathlib.Path("a//b/"), pathlib.Path("a/b")),
