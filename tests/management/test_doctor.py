@@ -144,19 +144,24 @@ def test_check_that_raises_is_not_called_well(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("mode", ["on", "bypass", "off"])
 @pytest.mark.parametrize(
-    ("alias", "fault"), [("missing", "not in CACHES"), ("broken", "Could not find backend")], ids=["missing", "broken"]
+    ("alias", "check"),
+    [
+        ("missing", checks.Error("not in CACHES", id="cachedeco.E002")),
+        ("broken", checks.Error("Could not find backend", id="cachedeco.E012")),
+    ],
+    ids=["missing", "broken"],
 )
 def test_cache_that_is_missing_is_told_once(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, alias: str, fault: str, mode: str
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, alias: str, check: checks.Error, mode: str
 ) -> None:
     """By the cache's own findings, and by the system check where the mode keeps caches from being examined."""
-    monkeypatch.undo()
+    monkeypatch.setattr(checks, "run_checks", lambda tags, **_: [check] if tags == ["cachedeco"] else [])
     settings.CACHES = {**settings.CACHES, "broken": {"BACKEND": "nothing.here.Cache"}}
     settings.CACHEDECO = {"ALIASES": [alias], "MODE": mode}
 
     out, _, code = said("doctor")
 
-    assert (1, 1) == (" ".join(out.split()).count(fault), code)
+    assert (1, 1) == (" ".join(out.split()).count(str(check.msg)), code)
 
 
 @pytest.mark.parametrize(
