@@ -26,10 +26,11 @@ from asgiref.sync import async_to_sync
 from django.core.management import load_command_class
 
 import cachedeco
-from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Stats, cached_query, testing
+from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Explanation, Statistics, Stats, cached_query, testing
 from cachedeco.checks import caches, functions, names, private_api, unseen_queries
 from cachedeco.checks import settings as settings_checks
 from cachedeco.contrib.measuring import INSTRUMENTS
+from cachedeco.functions import explaining
 from cachedeco.functions.options import always
 from cachedeco.keys import encoders
 from cachedeco.outbox import checks as outbox_checks
@@ -277,6 +278,20 @@ def test_statistics_table_is_the_fields() -> None:
     [table] = tables_under(REFERENCE, "Statistics")
 
     assert [field.name for field in fields(Stats)] == [unquoted(field) for field, _ in table]
+
+
+def test_tables_of_all_functions_and_of_explanations_are_the_fields() -> None:
+    """Every field of `Statistics` and of `Explanation` has a row, those of an entry and a token are named in theirs."""
+    [statistics] = tables_under(REFERENCE, "Of all functions")
+    explained, states = tables_under(REFERENCE, "Explanations")
+    text = {unquoted(name): meaning for name, meaning in explained}
+    inside = {"entry": explaining.ExplainedEntry, "tokens": explaining.ExplainedToken}
+
+    assert [field.name for field in fields(Statistics)] == [unquoted(field) for field, _ in statistics]
+    assert [field.name for field in fields(Explanation)] == [*text]
+    for name, cls in inside.items():
+        assert {field.name for field in fields(cls)} <= set(IN_QUOTES.findall(text[name]))
+    assert list(get_args(explaining.TokenState)) == [unquoted(state) for state, _ in states]
 
 
 def test_types_section_names_every_type() -> None:
