@@ -68,22 +68,31 @@ def record(using: str, several: Sequence[Invalidation]) -> None:
 
 
 def deliver(items: list[RecordedInvalidation]) -> None:
-    """Deliver the invalidations of one transaction, and mark those that arrived, by one UPDATE or DELETE."""
+    """Deliver invalidations, and mark those that arrived, by one UPDATE or DELETE in each database."""
     recorded = {each.invalidation for each in items if each.row}
     failed = invalidations.try_to_deliver([each.invalidation for each in items], recorded)
     lost = set(failed)
-    using = items[0].using
-    # A row has no pk if the database does not return it. In a transaction managed by hand there is no commit yet, or an
-    # UPDATE here would begin a transaction that is never ended. A deliverer acknowledges the rows in both cases.
-    arrived = [each.row.pk for each in items if each.row and each.row.pk and each.invalidation not in lost]
+    # By database: a transaction has one, and a block of `deferred_invalidation()` perhaps several. A row has no pk if
+    # the database does not return it. In a transaction managed by hand there is no commit yet, or an UPDATE here would
+    # begin a transaction that is never ended. A deliverer acknowledges the rows in both cases.
+    arrived: dict[str, list[int]] = {}
+    for each in items:
+        if each.row and each.row.pk and each.invalidation not in lost:
+            arrived.setdefault(each.using, []).append(each.row.pk)
     try:
-        if arrived and not transactions.is_managed_by_hand(connections[using]):
-            acknowledge(using, arrived)
-    except Exception as error:  # noqa: BLE001 -- an unacknowledged row is delivered again, which does no harm
-        pass_interrupt(error)
-        _tell_failure("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
+        for using, ids in arrived.items():
+            _acknowledge(using, ids, items[0].invalidation)
     finally:
         invalidations.delay(failed, recorded)
+
+
+def _acknowledge(using: str, ids: Sequence[int], invalidation: Invalidation) -> None:
+    try:
+        if not transactions.is_managed_by_hand(connections[using]):
+            acknowledge(using, ids)
+    except Exception as error:  # noqa: BLE001 -- an unacknowledged row is delivered again, which does no harm
+        pass_interrupt(error)
+        _tell_failure("The outbox can't note that an invalidation has arrived", invalidation, error)
 
 
 def _insert(

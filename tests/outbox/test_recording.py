@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
@@ -11,15 +13,26 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from cachedeco import MISSING, Event, Namespace
+from cachedeco import MISSING, Event, Namespace, deferred_invalidation
 from cachedeco.invalidation import retry_queue
-from cachedeco.outbox.models import Row
+from cachedeco.outbox.models import Row, rows
 from cachedeco.outbox.recording import begin_migrations, end_migrations
 from cachedeco.testing import capture_events
 from cachedeco.tracking.watcher import Execute
 from tests.models import Club, League
-from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
+from tests.outbox.sites import (
+    ALIAS,
+    all_rows,
+    drop_table,
+    make_table,
+    name_of,
+    refusing,
+    rename,
+    sqlite_at,
+    waiting_and_done,
+)
 from tests.support.clubs import Undone
+from tests.support.databases import connected
 from tests.support.faults import faulty
 from tests.support.stored import whole
 from tests.support.threads import in_thread
@@ -244,6 +257,22 @@ def test_many_rows_of_one_transaction_are_all_acknowledged() -> None:
             Namespace("many", number).invalidate(using=ALIAS)
 
     assert (0, 501) == waiting_and_done()
+
+
+def test_rows_of_several_databases_are_each_acknowledged_where_they_are(
+    settings: Settings, sqlite_file: Path, tmp_path: Path
+) -> None:
+    """They end together, as of a block that defers: the key of a row says nothing in another database."""
+    path = tmp_path / "second.sqlite3"
+    copy(sqlite_file, path)
+    settings.DATABASE_ROUTERS = []
+    with connected("second", sqlite_at(path)):
+        with deferred_invalidation():
+            Namespace("club", 7).invalidate(using=ALIAS)
+            Namespace("club", 8).invalidate(using="second")
+        row = rows("second").get(key=whole("cd:n:club:8"))
+
+    assert (True, (0, 1)) == (row.acknowledged is not None, waiting_and_done())
 
 
 def test_statements_of_a_transaction(pk: int) -> None:
