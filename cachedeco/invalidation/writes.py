@@ -90,11 +90,13 @@ def deferred_invalidation(*given: Never) -> Block:
             for row in million_rows:
                 row.save()
 
-    Each write without a transaction would otherwise send its own. Other threads and processes may be served old values
-    until the block ends; calls in this thread go past the cache where the block has invalidated. If the block raises,
-    what it has written is committed, and its invalidations are sent. A process that is killed inside loses them, unless
-    the outbox has them. Blocks nest. It also decorates a sync function. In a coroutine, do not wait inside: the block
-    belongs to the thread.
+    Each write without a transaction would otherwise send its own; one in a transaction, as Django makes it for
+    `delete()`, `update_or_create()` and `bulk_create()`, is sent at the commit all the same.
+
+    Other threads and processes may be served old values until the block ends; calls in this thread go past the cache
+    where the block has invalidated. If the block raises, what it has written is committed, and its invalidations are
+    sent. A process that is killed inside loses them, unless the outbox has them. Blocks nest. It also decorates a sync
+    function. In a coroutine, do not wait inside: the block belongs to the thread.
 
     Raises:
         TypeError: It stands above a function without parentheses.

@@ -36,7 +36,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "no key": "its key can't be made, and the setting KEY_ERRORS lets it go on",
     "key function failed": "the KEY_FUNCTION of the cache has raised",
     "invalidated in this transaction": (
-        "a transaction that is open in this thread has invalidated it, for this thread alone until the commit"
+        "a transaction, or a block of deferred_invalidation(), that is open in this thread has invalidated it, for "
+        "this thread alone until its end"
     ),
 }
 

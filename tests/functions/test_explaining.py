@@ -159,8 +159,8 @@ def test_explanation_and_event_agree_of_calls_that_the_cache_does_not_answer(nam
         (
             lambda: invalidated_here(lambda: page.invalidate(7)),
             (
-                "shop.page(7) would bypass the cache: a transaction that is open in this thread has invalidated it, "
-                "for this thread alone until the commit: this call.\n"
+                "shop.page(7) would bypass the cache: a transaction, or a block of deferred_invalidation(), that is "
+                "open in this thread has invalidated it, for this thread alone until its end: this call.\n"
             ),
         ),
     ],

@@ -578,6 +578,16 @@ def test_transaction_in_a_deferred_block_still_rolls_back(alias: str) -> None:
     assert (True, []) == (kept, stale(alias))
 
 
+def test_transaction_in_a_deferred_block_is_sent_at_its_commit(alias: str) -> None:
+    """Django makes one of each deletion, too: others see the new rows before the block ends."""
+    with deferred_invalidation():
+        with transaction.atomic(using=alias):
+            rename(alias)
+        others = in_thread(lambda: SKILLS.peek(alias))
+
+    assert (MISSING, []) == (others, stale(alias))
+
+
 def test_deferred_block_is_of_its_thread(alias: str) -> None:
     """A thread that writes while another one defers sends at once."""
     with deferred_invalidation():
