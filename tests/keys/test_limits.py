@@ -180,6 +180,7 @@ def test_invalidation_finds_keys_of_any_text(cache: BaseCache, text: str) -> Non
     assert [repr([text]), "cachedeco.MISSING"] * 3 == found
 
 
+@pytest.mark.slow  # it needs a server
 def test_memcached_takes_every_key(commands: Commands, use_caches: UseCaches) -> None:
     """A memcached that runs keeps entries of any text, and forgets them when told."""
     use_caches(default="memcached")

@@ -47,6 +47,7 @@ def connections(cache: Any) -> RedisConnections:
     return found
 
 
+@pytest.mark.slow  # it needs a server
 def test_connections_of_a_thread_are_closed_when_it_ends(use_caches: UseCaches, cache_config: CacheConfig) -> None:
     """Django's RedisCache closes none, and Python would say so of a socket that it frees by itself."""
     use_caches(default=cache_config("redis") | {"BACKEND": "django.core.cache.backends.redis.RedisCache"})

@@ -7,13 +7,17 @@ each value once, where the parameters have nothing to do with each other.
 
 `--soak` runs whole products, what is marked `soak`, and as many examples as `of_length()` says. `--quick` leaves out
 what needs a server, another process or more than a moment, and runs the folders of the core where the command line
-names none; what it leaves runs in under a minute, while one works.
+names none; what it leaves runs in under a minute, while one works. A test that it has not left out, and that starts a
+process, fails.
 """
 
 import os
+import subprocess
+import sys
 from collections import defaultdict
 from importlib.util import find_spec
 from itertools import combinations
+from types import FunctionType
 
 import pytest
 
@@ -32,10 +36,16 @@ SERVERS = {
     "private_memcached",
     "private_redis",
     "redis_server",
+    "server",
     "shared_kind",
     "wire",
 }
 IN_MEMORY = {"locmem", "faulty", "dummy"}
+# Among parameters of any name.
+ON_SERVERS = OURS | {"memcached", "redis", "postgresql", "mariadb"}
+
+# Helpers that start processes; what they are called in a module of tests does not matter.
+STARTING = {"tests.support.postgres", "tests.support.programs"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,8 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "covering(strength): run combinations that hold each tuple of so many values")
     config.addinivalue_line("markers", "soak: run with --soak only")
     config.addinivalue_line("markers", "slow: leave out with --quick")
-    if config.getoption("quick") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
-        config.args = [f"tests/{folder}" for folder in CORE]
+    if config.getoption("quick"):
+        sys.addaudithook(refuse_processes)
+        if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+            config.args = [f"tests/{folder}" for folder in CORE]
     if config.getoption("soak"):
         os.environ["CACHEDECO_SOAK"] = "1"
 
@@ -68,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = {item for item in items if item.get_closest_marker("soak")}
         left_out |= _covered_by_others([item for item in items if item not in left_out])
     if config.getoption("quick"):
-        left_out.update(item for item in items if not _is_quick(item))
+        left_out.update(item for item in items if not is_quick(item))
     if find_spec("cachedeco.backends") is None:  # the door was deleted, by scripts/without_doors.py
         left_out.update(item for item in items if _is_of_our_backend(item))
     if left_out:
@@ -82,15 +94,31 @@ def _is_of_our_backend(item: pytest.Item) -> bool:
     return callspec is not None and any(isinstance(each, str) and each in OURS for each in callspec.params.values())
 
 
-def _is_quick(item: pytest.Item) -> bool:
+def is_quick(item: pytest.Item) -> bool:
+    """Tell whether a test is one for `--quick`, as far as its module, its parameters and its fixtures tell."""
     callspec = getattr(item, "callspec", None)
-    kind = callspec.params.get("backend", "locmem") if callspec else "locmem"
-    engine = callspec.params.get("engine", "sqlite") if callspec else "sqlite"
-    starts_processes = hasattr(getattr(item, "module", None), "subprocess")
+    params = callspec.params if callspec else {}
     needs_server = (
-        not SERVERS.isdisjoint(getattr(item, "fixturenames", ())) or kind not in IN_MEMORY or engine != "sqlite"
+        not SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
+        or params.get("backend", "locmem") not in IN_MEMORY
+        or any(isinstance(each, str) and each in ON_SERVERS for each in params.values())
     )
-    return not (starts_processes or needs_server or item.get_closest_marker("slow"))
+    return not (_starts_processes(item) or needs_server or item.get_closest_marker("slow"))
+
+
+def _starts_processes(item: pytest.Item) -> bool:
+    names = vars(item.module) if isinstance(item, pytest.Function) else {}
+    # By type first: a lazy object that is asked for its class may ask for an app.
+    return any(
+        each is subprocess or (issubclass(type(each), FunctionType | type) and each.__module__ in STARTING)
+        for each in names.values()
+    )
+
+
+def refuse_processes(event: str, _arguments: object) -> None:
+    """Refuse, as an audit hook, that a test starts a process: `--quick` would need what it says that it does not."""
+    if event == "subprocess.Popen" and "PYTEST_CURRENT_TEST" in os.environ:
+        pytest.fail("--quick starts no process: mark the test slow, or its parameters with what they need.")
 
 
 def _covered_by_others(items: list[pytest.Item]) -> set[pytest.Item]:

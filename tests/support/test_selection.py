@@ -4,7 +4,8 @@ from itertools import combinations, product
 
 import pytest
 
-from tests.support.selection import covering
+from tests.support import postgres, programs
+from tests.support.selection import covering, is_quick, refuse_processes
 
 PRODUCT = [
     dict(zip("abcd", indices, strict=True)) for indices in product(range(6), range(4), range(2), range(2))
@@ -31,3 +32,21 @@ def test_choice_does_not_depend_on_the_order() -> None:
     again = [reversed_[number] for number in covering(reversed_, 2)]
 
     assert sorted(map(str, chosen)) == sorted(map(str, again))
+
+
+@pytest.mark.parametrize("imported", [programs.run, programs.output_of, postgres.PostgreSQL])
+def test_quick_leaves_out_modules_that_start_processes(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, imported: object
+) -> None:
+    """One who works needs no server, and waits for no interpreter to start."""
+    assert is_quick(request.node)
+
+    monkeypatch.setattr(request.module, "by_any_name", imported, raising=False)
+
+    assert not is_quick(request.node)
+
+
+def test_process_that_quick_did_not_foresee_fails_its_test() -> None:
+    """So that what needs a server is found where there is one, too."""
+    with pytest.raises(pytest.fail.Exception, match="mark the test slow"):
+        refuse_processes("subprocess.Popen", ())

@@ -11,6 +11,7 @@ from tests.support.parts import WRITES, PartsWorld, Write
 from tests.support.selection import of_length
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @settings(max_examples=of_length(20, soak=200))
 @given(st.lists(WRITES, min_size=1, max_size=8))
@@ -22,6 +23,7 @@ def test_no_history_leaves_a_part_stale_or_ends_one_without_need(history: list[W
         world.run(write)
 
 
+@pytest.mark.slow
 @settings(max_examples=of_length(10, soak=100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(WRITES, min_size=1, max_size=6))
 def test_no_history_does_so_on_any_kind_of_database(engine: Engine, history: list[Write]) -> None:

@@ -62,6 +62,7 @@ def _deferred(pk: int, name: str) -> None:
         rename(pk, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [_in_autocommit, _in_transaction, _deferred])
 def test_exception_at_any_point_of_a_write_loses_no_invalidation(pk: int, write: Callable[[int, str], None]) -> None:
     """It reaches the caller, who can't know whether the row was written: if so, no call is served the old one."""
@@ -78,6 +79,7 @@ def test_exception_at_any_point_of_a_write_loses_no_invalidation(pk: int, write:
         assert not commits.has_pending(), attempt.fell
 
 
+@pytest.mark.slow
 def test_exception_at_any_point_of_a_rollback_stores_nothing(pk: int) -> None:
     """What was computed from rows that are undone is not stored, even if Django could not drop its hooks."""
 

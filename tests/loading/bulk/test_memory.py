@@ -4,6 +4,8 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.loading.bulk.tables import Table
 
 IDS = range(2500)
@@ -20,6 +22,7 @@ def beyond_values(call: Callable[[Any], object]) -> float:
     return (peak - left) / len(IDS)
 
 
+@pytest.mark.slow
 def test_memory_for_each_id_is_what_the_page_says() -> None:
     """Of values that are short: some hundred bytes for each key, and fewer for short keys."""
     many = Table(dict.fromkeys(IDS, "row")).cached(namespace="row:{each}")

@@ -16,6 +16,8 @@ from tests.support.backends import Kind
 from tests.support.faults import faulty
 from tests.support.stored import stored
 
+pytestmark = pytest.mark.slow  # the caches are on servers
+
 # As CBORDecodeError of cbor2: of a package that nothing here knows.
 Unreadable = type("Unreadable", (Exception,), {"__module__": "elsewhere"})
 
