@@ -5,9 +5,12 @@ All statements of the connection see that snapshot meanwhile, as in `for club in
 other modes no writer commits while a cursor is open.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+# SQLite has no code of its own for it.
+IN_PROGRESS: Final = "statements in progress"
 
 
 def keep_snapshot(connection: BaseDatabaseWrapper) -> bool:
@@ -20,13 +23,16 @@ def keep_snapshot(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _has_open_cursor(connection: Any) -> bool:
-    """Ask SQLite: it refuses to replace a function while a statement has rows left."""
+    """
+    Ask SQLite: it refuses a VACUUM while a statement has rows left, before it refuses NULL as a file to write to.
+
+    To make a function anew, which it refuses as well, makes it prepare every statement anew; and in a sub-interpreter,
+    as mod_wsgi uses them, Python may wait for ever.
+    """
     try:
-        for _ in range(2):  # the first time may be the one that makes it
-            # A function, not None: a recent SQLite says nothing where one is taken away that is not there.
-            connection.connection.create_function("cachedeco_is_idle", 0, int)
-    except connection.Database.OperationalError:
-        return True
+        connection.connection.execute("VACUUM INTO NULL")
+    except connection.Database.OperationalError as error:
+        return IN_PROGRESS in str(error)
     except connection.Database.ProgrammingError:
-        return False  # the driver's own connection was closed, and Django does not know
+        pass  # the driver's own connection was closed, and Django does not know
     return False

@@ -1,5 +1,6 @@
 """On SQLite in WAL mode a cursor that is open keeps a snapshot; one that is merely held does not."""
 
+import sqlite3
 from typing import Any
 
 import pytest
@@ -9,9 +10,42 @@ from cachedeco import MISSING
 from cachedeco.invalidation import open_cursors
 from tests.models import Club
 from tests.support.clubs import made_club, name_of, names
+from tests.support.programs import output_of
 from tests.support.threads import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+
+# One that shares all with the first, as mod_wsgi makes them.
+IN_SUB_INTERPRETER = """
+import sys
+if sys.version_info >= (3, 13):
+    import _interpreters
+    failed = _interpreters.exec(_interpreters.create("legacy"), sys.argv[1])
+    sys.exit(failed and failed.formatted)
+import _xxsubinterpreters
+_xxsubinterpreters.run_string(_xxsubinterpreters.create(isolated=False), sys.argv[1])
+"""
+SITE = """
+import django
+from django.conf import settings
+from django.db import connection
+
+database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+settings.configure(INSTALLED_APPS=["cachedeco"], DATABASES={"default": database}, SECRET_KEY="x")
+django.setup()
+
+from cachedeco import cached_query
+
+@cached_query(60, depends_on=())
+def one():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return cursor.fetchone()[0]
+
+connection.ensure_connection()
+print([one(), one()], flush=True)
+"""
 
 
 @pytest.mark.parametrize("end", ["fetchall", "close"])
@@ -112,11 +146,28 @@ def test_database_that_is_not_in_wal_mode_has_no_old_snapshots(monkeypatch: pyte
     assert (False, False) == (before, while_open)
 
 
-def test_function_that_sqlite_is_asked_to_replace_is_there() -> None:
-    """A recent SQLite refuses nothing where there is nothing to replace: no snapshot would be found old."""
+def test_question_leaves_the_statements_of_a_connection_prepared() -> None:
+    """SQLite would prepare each of them anew after a change of what it knows, as of a function."""
     connection.ensure_connection()
+    driver: Any = connection.connection
+    prepared: list[object] = []
 
-    assert not open_cursors.keep_snapshot(connections["default"])
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT cachedeco_is_idle()")
-        assert (0,) == cursor.fetchone()
+    def allow(action: int, *_: object) -> int:
+        prepared.append(action)
+        return sqlite3.SQLITE_OK
+
+    driver.set_authorizer(allow)
+    try:
+        driver.execute("SELECT name FROM tests_club").fetchall()
+        assert not open_cursors.keep_snapshot(connection)
+        prepared.clear()
+        driver.execute("SELECT name FROM tests_club").fetchall()
+    finally:
+        driver.set_authorizer(None)
+
+    assert [] == prepared
+
+
+def test_cached_function_returns_in_a_sub_interpreter() -> None:
+    """mod_wsgi runs each site in one, where some callbacks of SQLite would wait for ever."""
+    assert "[1, 1]\n" == output_of("-c", IN_SUB_INTERPRETER, SITE)
