@@ -158,7 +158,10 @@ def _judge_kept(
     question = "Does it keep what it acknowledges?"
     if not all(written):
         answer = f"it has acknowledged {sum(written)} of {len(written)} writes, and gave no error"
-        advice = "Look at its servers and their log: an invalidation that is not acknowledged is sent again and again."
+        advice = (
+            "Look at its servers and their log, or at what the user of a database cache may write: an invalidation "
+            "that is not acknowledged is sent again and again."
+        )
         return Finding(subject, question, "wrong", answer, advice)
     kept = sum(value == each for value, each in zip(values, found, strict=True))
     if kept < len(values):
