@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Hashable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 
 from django.db.models import Model, QuerySet
@@ -109,14 +110,20 @@ def _values_by_id(origin: ValueOrigin, returned: object, ids: Sequence[Any]) -> 
     values: Values = {each: returned.get(each, ABSENT) for each in ids}
     absent = [each for each, value in values.items() if value is ABSENT]
     if absent and len(returned) > len(values) - len(absent):
-        by_text = {str(each): each for each in absent if not isinstance(each, Model)}  # whose text may need a query
-        others = [each for each in returned if each not in values and not isinstance(each, Model)]
-        for asked, other in ((by_text.get(str(each), ABSENT), each) for each in others):
-            if asked is not ABSENT:
+        by_text = {_text_of(each): each for each in absent}
+        for other in (each for each in returned if each not in values):
+            asked = by_text.get(_text_of(other), ABSENT)
+            # Two rows are of two tables, or they would be equal.
+            if asked is not ABSENT and not (isinstance(asked, Model) and isinstance(other, Model)):
                 raise _another_id(origin, asked, other)
         if len(absent) == len(values):
             raise _another_id(origin, absent[0], next(iter(returned)))
     return values
+
+
+def _text_of(each: object) -> str:
+    """Return what an id has in common with its other names: of a row the primary key, of an enum member the value."""
+    return str(each.pk if isinstance(each, Model) else each.value if isinstance(each, Enum) else each)
 
 
 def _another_id(origin: ValueOrigin, asked: object, returned: object) -> TypeError:

@@ -136,6 +136,7 @@ class Size(enum.Enum):
     """An id that is no text."""
 
     SMALL = "small"
+    LARGE = "large"
 
 
 OTHER_IDS: dict[str, tuple[list[Any], dict[Any, str]]] = {
@@ -149,6 +150,38 @@ OTHER_IDS: dict[str, tuple[list[Any], dict[Any, str]]] = {
     "pairs, by their first": ([("a", 1)], {"a": "b"}),
     "members, by value": ([Size.SMALL], {"small": "a"}),
 }
+
+
+@both
+@pytest.mark.parametrize(
+    ("asked", "other"),
+    [([Club(pk=1), Club(pk=2)], 2), ([1, 2], Club(pk=2)), ([Size.SMALL, Size.LARGE], "large"), ([1, 2], "2")],
+    ids=["a row, by its primary key", "a primary key, by its row", "a member, by its value", "a number, by text"],
+)
+def test_answer_with_one_other_id_is_refused_and_never_absent(side: Side, asked: list[Any], other: object) -> None:
+    """What came under another name of an id is no answer of the others alone: the id is not stored as absent."""
+    for each in [*asked, other]:
+        if isinstance(each, Model):
+            each._state.adding = False
+    many = Table({}).over(lambda ids: {ids[0]: "a", other: "b"}, side)
+
+    with pytest.raises(TypeError, match="which is another id"):
+        side.call(many, asked)
+
+    assert {} == side.call(many.peek, asked)
+
+
+def test_row_of_another_table_beside_the_answer_is_left_out() -> None:
+    """Its primary key may be that of a row without an answer, and it is no other name of this row."""
+    first, absent, beside = Club(pk=1), Club(pk=2), Member(pk=2)
+    for each in (first, absent, beside):
+        each._state.adding = False
+
+    @cached_query_many(over="ids", ignore=("beside",))
+    def many(ids: list[Club]) -> dict[Any, str]:
+        return {ids[0]: "a", beside: "b"}
+
+    assert {first: "a"} == many([first, absent])
 
 
 @both
