@@ -21,7 +21,7 @@ COMMIT := main
 # What `make soak` and `make samples` run at full length, and the suite in short.
 SOAK := -k 'not mariadb' $(addprefix tests/,auditing invalidation keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
 SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
-MARIADB := tests/invalidation/writes tests/tracking/test_snapshots_on_engines.py
+MARIADB := tests/invalidation/writes tests/tracking/test_snapshots_on_engines.py tests/storage/failing/test_lost_transactions.py
 
 # Marks that an installation is complete and newer than pyproject.toml; more in one is more in all.
 LEAN := $(VENV)/.installed

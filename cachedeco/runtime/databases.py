@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
@@ -12,6 +12,12 @@ DUMMY: Final = "django.db.backends.dummy"
 FAILED: Final = 3
 # The exception of both versions of psycopg for a statement that is refused, since another one has failed before.
 REFUSAL: Final = "InFailedSqlTransaction"
+# The number of the error by which MySQL has rolled back a whole transaction, and not the statement alone.
+DEADLOCK: Final = 1213
+
+
+class UndoneError(OperationalError):
+    """A write of the database cache has lost the caller's transaction, and Django has swallowed the error."""
 
 
 def databases() -> list[str]:
@@ -27,10 +33,18 @@ def refuses_statements(connection: BaseDatabaseWrapper) -> bool:
 
 def fails_transaction(error: Exception, using: Iterable[BaseDatabaseWrapper]) -> bool:
     """
-    Tell whether the query that has raised this has made PostgreSQL refuse all further statements of a transaction.
+    Tell whether the query that has raised this has cost the caller what its open transaction has written.
 
-    Its COMMIT is a rollback then, and raises nothing: without the exception what the caller has written would be lost
-    in silence. Of a transaction that had failed before, its caller knows: PostgreSQL refuses the query, or Django does.
+    After an error PostgreSQL makes a rollback of the COMMIT, and raises nothing; after a deadlock MySQL has rolled
+    back, and commits what follows. Of a transaction that had failed before, its caller knows: PostgreSQL refuses the
+    query, or Django does.
     """
     is_refusal = isinstance(error, TransactionManagementError) or type(error.__cause__).__name__ == REFUSAL
-    return isinstance(error, DatabaseError) and not is_refusal and any(map(refuses_statements, using))
+    if not isinstance(error, DatabaseError) or is_refusal:
+        return False
+    is_undone = isinstance(error, UndoneError) or error.args[:1] == (DEADLOCK,)
+    return any(_is_open(each) if is_undone else refuses_statements(each) for each in using)
+
+
+def _is_open(connection: BaseDatabaseWrapper) -> bool:
+    return connection.connection is not None and not connection.autocommit

@@ -5,7 +5,8 @@ A writer takes whole, valid keys, as a reader does, and positive timeouts in who
 bytes in the form that the cache's own `set()` gives them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -14,7 +15,10 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
+from django.db import connections, router
+from django.db.transaction import TransactionManagementError
 
+from cachedeco.runtime.databases import UndoneError
 from cachedeco.storage.direct_access import LocalMemory, pickle_bytes
 from cachedeco.storage.readers import closing_if_interrupted
 from cachedeco.storage.redis_connections import answers_to, pack
@@ -80,6 +84,24 @@ def proves_absence(cache: BaseCache) -> bool:
     return type(cache) in _PROVING or getattr(cache, "deletions_prove_absence", False) is True
 
 
+@contextmanager
+def _raising_if_undone(cache: BaseCache) -> Generator[None]:
+    """Raise if a write of the database cache loses the caller's transaction: Django swallows the error."""
+    if not isinstance(cache, DatabaseCache):
+        yield
+        return
+    connection = connections[router.db_for_write(cache.cache_model_class)]
+    was_lost = connection.needs_rollback
+    try:
+        yield
+    except TransactionManagementError:  # of the next item
+        if was_lost or not connection.needs_rollback:
+            raise
+    if connection.needs_rollback and not was_lost:
+        msg = "The database has rolled back while its cache wrote, as after a deadlock: try the transaction again."
+        raise UndoneError(msg)
+
+
 class GeneralWriter:
     """Writes to any cache: `add()` for each item, `set_many()` for those of one timeout."""
 
@@ -89,7 +111,7 @@ class GeneralWriter:
 
     def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
-        with closing_if_interrupted(self._cache):
+        with closing_if_interrupted(self._cache), _raising_if_undone(self._cache):
             return Acknowledged(self._cache.add(key, value, seconds) is True for key, value, seconds in items)
 
     def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
@@ -99,7 +121,8 @@ class GeneralWriter:
 
     def _set_many(self, values: dict[str, bytes], seconds: int | None) -> tuple[Iterable[str], Exception | None]:
         """Store values; return the keys of those that were acknowledged, and an error that was reported."""
-        failed: Any = self._cache.set_many(values, seconds)
+        with _raising_if_undone(self._cache):
+            failed: Any = self._cache.set_many(values, seconds)
         if isinstance(self._cache, DatabaseCache) and not failed:
             # It swallows any DatabaseError of a write ("database is locked"), and reports nothing: read it back.
             stored = self._cache.get_many(values)
