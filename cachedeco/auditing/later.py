@@ -11,12 +11,15 @@ import asyncio
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
-from threading import TIMEOUT_MAX, Condition, Thread
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX, Thread
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from cachedeco.runtime import background
 from cachedeco.runtime.background import AsyncJob, Job
+from cachedeco.runtime.locks import RLock
+from cachedeco.runtime.uninterrupted import uninterrupted
 
 # Capacity of the delay queue: each second look holds an entry.
 MOST_LATER: Final = 1000
@@ -49,22 +52,24 @@ class _Later:
 
     def __init__(self) -> None:
         """Create an empty queue; the thread starts with the first item."""
-        self._changed = Condition()
+        # Not a condition, whose methods are Python code: an interrupt at the wrong line of it leaves it locked.
+        self._lock = RLock()
+        self._changes: SimpleQueue[None] = SimpleQueue()  # what the thread waits for
         self._waiting: list[tuple[float, int, Job]] = []  # a heap
         self._number = count()  # orders items that start at the same time
         self._is_running = False
 
     def add(self, after: float, work: Job) -> bool:
         """Run work after a number of seconds; return False if the queue is full."""
-        with self._changed:
+        with self._lock:
             if len(self._waiting) >= MOST_LATER:
                 return False
             heappush(self._waiting, (monotonic() + after, next(self._number), work))
             if not self._is_running:
                 # A daemon: otherwise the interpreter would wait at exit for items that start in a minute.
-                Thread(target=self._run, name="cachedeco-later", daemon=True).start()
+                uninterrupted(Thread(target=self._run, name="cachedeco-later", daemon=True).start)
                 self._is_running = True
-            self._changed.notify()
+        self._changes.put(None)
         return True
 
     def _run(self) -> None:
@@ -76,14 +81,16 @@ class _Later:
 
     def _next(self) -> Job | None:
         """Wait for the next item and return it; None if the queue is empty, and the thread ends."""
-        with self._changed:
-            while self._waiting:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._is_running = False
+                    return None
                 seconds = self._waiting[0][0] - monotonic()
                 if seconds <= 0:
                     return heappop(self._waiting)[-1]
-                self._changed.wait(min(seconds, TIMEOUT_MAX))
-            self._is_running = False
-        return None
+            with suppress(Empty):
+                self._changes.get(timeout=min(seconds, TIMEOUT_MAX))
 
 
 _later = _Later()

@@ -14,13 +14,13 @@ import atexit
 import logging
 from collections.abc import Callable, Iterable
 from random import uniform
-from threading import RLock
 from time import monotonic
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar, cast
 
 from cachedeco.backends.exchange import Exchange
 from cachedeco.runtime import state  # noqa: F401 -- its handlers renew what is here after a fork
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.locks import RLock
 
 logger = logging.getLogger("cachedeco")
 

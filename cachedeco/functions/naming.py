@@ -10,12 +10,12 @@ import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
-from threading import RLock
 from types import CodeType
 from typing import Any, Final, NamedTuple
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from cachedeco.runtime import statistics
+from cachedeco.runtime.locks import RLock
 from cachedeco.runtime.reprs import repr_of
 
 # Names that no living function has: some hundred bytes each.

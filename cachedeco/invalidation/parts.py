@@ -21,7 +21,6 @@ from contextlib import suppress
 from datetime import date
 from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
-from threading import RLock
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -45,6 +44,7 @@ from cachedeco.invalidation.rows import (
 )
 from cachedeco.invalidation.tables import ModelClass, tables
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.locks import RLock
 from cachedeco.runtime.modes import current_mode
 
 UID: Final = "cachedeco.invalidation.parts"

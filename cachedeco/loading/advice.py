@@ -1,9 +1,9 @@
 """Advice: tell once, for each function, that it is cached in a way that does not help."""
 
 from collections.abc import Callable
-from threading import RLock
 from typing import Final
 
+from cachedeco.runtime.locks import RLock
 from cachedeco.runtime.statistics import stats_of
 
 # Entries of a function that were found dead, and hits among these that are too few, before advice is given.

@@ -6,13 +6,13 @@ invalidation reads other tokens, and never joins a computation that began before
 """
 
 from collections.abc import Iterable
-from threading import RLock
 from typing import Final
 
 from cachedeco.loading.found import Found
 from cachedeco.loading.load import FlightName, Miss, Results
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
+from cachedeco.runtime.locks import RLock
 
 # The leader was cancelled or crashed; followers look the entries up again.
 NO_RESULTS: Final[Results] = {}

@@ -1,7 +1,8 @@
 """Why values were returned and not stored, of the last calls of one function in this process: `explain()` says it."""
 
-from threading import RLock
 from typing import Final
+
+from cachedeco.runtime.locks import RLock
 
 MOST_CALLS: Final = 100
 

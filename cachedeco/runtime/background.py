@@ -21,6 +21,8 @@ from django.db import connections
 from django.utils import timezone
 from django.utils.translation import get_language, override
 
+from cachedeco.runtime.uninterrupted import uninterrupted
+
 T = TypeVar("T")
 
 THREADS: Final = 2
@@ -44,16 +46,20 @@ def submit(work: Job) -> bool:
 
     Threads are started when they are needed, and the interpreter waits for them at its end.
     """
-    # An interrupt may have come before the callback below, and left there what is done.
-    if _submission.is_under_way or not _has_room(_futures, Future.done):
-        return False
     try:
-        _submission.is_under_way = True
-        future = _threads().submit(detach(work))
-        _futures.add(future)
-        future.add_done_callback(_futures.discard)
+        return uninterrupted(partial(_submit, detach(work)))
     except RuntimeError:  # the interpreter is ending
         return False
+
+
+def _submit(work: Job) -> bool:
+    if _submission.is_under_way or not _has_room(_futures, Future.done):
+        return False
+    _submission.is_under_way = True
+    try:
+        future = _threads().submit(work)
+        _futures.add(future)
+        future.add_done_callback(_futures.discard)
     finally:
         _submission.is_under_way = False
     return True
@@ -63,7 +69,7 @@ class _Submission(local):
     """
     Whether this thread is submitting work.
 
-    A signal's handler or a finalizer that needs the cache just then would wait for a lock that its own thread holds.
+    A finalizer that needs the cache just then would wait for a lock that its own thread holds.
     """
 
     is_under_way = False

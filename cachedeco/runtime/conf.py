@@ -8,13 +8,13 @@ effect at once.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from threading import RLock
 from typing import Annotated, Any, Final, Self, get_args, get_type_hints
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime import validation
+from cachedeco.runtime.locks import RLock
 from cachedeco.runtime.validation import (
     UNSET,
     KeyErrors,

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from logging import DEBUG
-from threading import RLock
 from typing import TypeVar
 
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.locks import RLock
 from cachedeco.runtime.log import QUIET_KINDS, log, logger
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import count, count_hit, count_hits

@@ -26,10 +26,11 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from operator import attrgetter
-from threading import RLock
 from typing import Final, Literal, NamedTuple
 
 from django.core.signals import request_started, setting_changed
+
+from cachedeco.runtime.locks import RLock
 
 UID: Final = "cachedeco.runtime.state"
 
@@ -67,6 +68,7 @@ RESETS: Final = (
     *(Reset(module, "_lock", ("fork",), RLock) for module in LOCKS),
     Reset("runtime.conf", "forget", ("settings", "test")),
     Reset("runtime.statistics", "begin_anew", ("fork",)),
+    Reset("runtime.uninterrupted", "begin_anew", ("fork",)),
     Reset("runtime.background", "begin_anew", ("fork",)),
     Reset("runtime.background", "_tasks.clear", ("fork",)),
     Reset("storage.connections", "abandon_connections", ("fork",)),

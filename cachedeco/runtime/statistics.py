@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from operator import add, sub
-from threading import RLock
 from typing import Any, Final, Self
 
 from cachedeco.runtime.events import UNCHANGED, UNSERVED, Event
+from cachedeco.runtime.locks import RLock
 from cachedeco.runtime.units import duration, share
 
 # Subjects of invalidations that are told apart: the first parts of namespaces may contain ids.

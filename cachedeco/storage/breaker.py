@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from errno import EDQUOT, ENOSPC
 from gzip import BadGzipFile
 from random import uniform
-from threading import RLock
 from time import monotonic
 from typing import Final
 
@@ -23,6 +22,7 @@ from django.db import InterfaceError, OperationalError
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.locks import RLock
 
 PAUSE_GROWTH: Final = 2
 # Seconds. Long enough that one probe of each process is no load for a failing server; short enough to wait for.

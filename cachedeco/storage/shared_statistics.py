@@ -17,11 +17,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from os import urandom
-from threading import Event, RLock, Thread
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, Final
 
 from cachedeco.runtime import background, conf, modes
+from cachedeco.runtime.locks import RLock
 from cachedeco.runtime.statistics import NUMBERS, OTHERS, REASONS, Statistics, Stats, statistics_of_process
+from cachedeco.runtime.uninterrupted import uninterrupted
 from cachedeco.storage.connections import connection
 from cachedeco.storage.entries import HOST
 from cachedeco.storage.looking import LookingStore
@@ -80,7 +83,7 @@ def begin(settings: conf.Settings) -> None:
         if before is not None and before.settings is settings:
             return
         if before is not None:
-            before.ended.set()
+            before.end()
         _sharing = _Sharing(settings) if settings.SHARED_STATISTICS else None
 
 
@@ -98,7 +101,7 @@ def end() -> None:
     global _sharing
     before, _sharing = _sharing, None
     if before is not None:
-        before.ended.set()
+        before.end()
 
 
 def _process() -> str:
@@ -111,16 +114,26 @@ class _Sharing:
     def __init__(self, settings: conf.Settings) -> None:
         """Begin to wait."""
         self.settings = settings
-        self.ended = Event()
+        self._ended: SimpleQueue[None] = SimpleQueue()  # not an event, whose methods an interrupt leaves locked
         self.name = f"{_process()}:{urandom(4).hex()}"  # containers may share a host's name, and their numbers
         self._slots = _Slots(settings)
         self._slot: int | None = None
         # In a context of its own, with cache objects of its own, closed after each write.
-        Thread(target=self._run, name="cachedeco-statistics", daemon=True).start()
+        self._thread = Thread(target=self._run, name="cachedeco-statistics", daemon=True)
+        uninterrupted(self._thread.start)
+
+    def end(self) -> None:
+        """Write no more."""
+        self._ended.put(None)
 
     def _run(self) -> None:
-        while not self.ended.wait(self.settings.SHARED_STATISTICS):
-            background.detach(self._write)()
+        while True:
+            try:
+                return self._ended.get(timeout=self.settings.SHARED_STATISTICS)
+            except Empty:
+                if _sharing is not self:  # an interrupt came when it had begun
+                    return None
+                background.detach(self._write)()
 
     def _write(self) -> None:
         if modes.current_mode() != "off":

@@ -17,7 +17,6 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from secrets import token_hex
-from threading import RLock
 from typing import Any, Final
 
 import django.test.signals  # noqa: F401 -- connects its receiver before ours: that one makes the handler read CACHES
@@ -30,6 +29,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from cachedeco.runtime import conf, state
+from cachedeco.runtime.locks import RLock
 from cachedeco.storage.cache_keys import LONGEST_KEY
 from cachedeco.storage.connections import isolate
 from cachedeco.storage.keyspace import forget_keyspaces

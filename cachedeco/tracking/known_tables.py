@@ -13,10 +13,10 @@ that all processes come to the same one, at the cost of some misses.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from threading import RLock
 from typing import Final
 
 from cachedeco.invalidation.tables import tables
+from cachedeco.runtime.locks import RLock
 from cachedeco.storage.store import Store
 
 # Tables that one function may depend on under AUTO: each call asks for all of their tokens.

@@ -7,8 +7,9 @@ what the entry names, so a wrong memory costs a command, or some bytes, and neve
 """
 
 from collections.abc import Iterable
-from threading import RLock
 from typing import Final, NamedTuple
+
+from cachedeco.runtime.locks import RLock
 
 Names = tuple[str, ...]
 

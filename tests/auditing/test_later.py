@@ -33,16 +33,13 @@ class Hourglass:
         return self.now
 
     def is_awaited(self) -> bool:
-        """Tell, after the first work is there, whether the thread waits for it: it holds the lock until it does."""
-        asked = [self._asked.acquire(timeout=PATIENCE_SECONDS) for _ in ("to know when", "to know how long")]
-        with self._queue._changed:
-            return all(asked)
+        """Tell, after the first work is there, whether the thread has asked how long to wait for it."""
+        return all(self._asked.acquire(timeout=PATIENCE_SECONDS) for _ in ("to know when", "to know how long"))
 
     def turn(self, seconds: float) -> None:
         """Let some time pass."""
-        with self._queue._changed:
-            self.now += seconds
-            self._queue._changed.notify_all()
+        self.now += seconds
+        self._queue._changes.put(None)
 
 
 @pytest.fixture
@@ -201,9 +198,11 @@ def test_work_that_is_due_is_done_one_at_a_time(hourglass: Hourglass) -> None:
     """Much that is due at once takes one thread, so that the interpreter ends after one of it, and not after all."""
     running: list[int] = []
     came = Semaphore(0)
+    before = threading.enumerate()  # that of another test may be at its end
 
     def work() -> None:
-        running.append(len([each for each in threading.enumerate() if each.name == "cachedeco-audit"]))
+        now = [each for each in threading.enumerate() if each not in before and each.name == "cachedeco-audit"]
+        running.append(len(now))
         came.release()
 
     for _ in range(3):
@@ -220,7 +219,7 @@ def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(later, "_later", parents)
     monkeypatch.setattr(later, "_tasks", {"a task of the parent"})
 
-    with parents._changed:
+    with parents._lock:
         state.reset_in_child()
 
     assert later._later is not parents

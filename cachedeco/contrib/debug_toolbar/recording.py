@@ -4,7 +4,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import RLock
 from time import time
 from typing import Final, NamedTuple
 
@@ -14,6 +13,7 @@ from cachedeco.contrib.observing import ObservedCommand, read_of, write_of
 from cachedeco.functions.spec import all_specs
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.frames import caller_frame
+from cachedeco.runtime.locks import RLock
 from cachedeco.runtime.reprs import shorten, shorten_reason
 from cachedeco.runtime.units import duration
 from cachedeco.storage.entries import Details, read_details

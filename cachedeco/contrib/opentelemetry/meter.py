@@ -1,12 +1,12 @@
 """Metrics for OpenTelemetry: the instruments of `measuring`, made by a meter."""
 
 from collections.abc import Iterable
-from threading import RLock
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 from cachedeco.contrib.measuring import INSTRUMENTS, SECONDS, Add, Instrument, Labels, Measures
+from cachedeco.runtime.locks import RLock
 
 
 class MeterMeasures(Measures):
