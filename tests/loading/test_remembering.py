@@ -641,4 +641,4 @@ def test_request_is_a_block(side: Side, commands: Commands) -> None:
     answers = [side.call(middleware, HttpRequest()).content for _ in range(2)]
 
     assert ([b"[1, 'north'][1, 'north']"] * 2, ["get_many"] * 2) == (answers, commands.names)
-    assert side.is_async == asyncio.iscoroutinefunction(middleware)
+    assert side.is_async == iscoroutinefunction(middleware)

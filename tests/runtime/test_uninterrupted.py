@@ -65,7 +65,7 @@ def _begin_pool() -> None:
 @pytest.mark.parametrize(
     ("submit", "begin_anew"), [(background.submit, _begin_pool), (Delay(0).submit, later.begin_anew)]
 )
-def test_interrupt_in_the_middle_of_submitting_keeps_nobody_from_it(
+def test_interrupt_in_the_middle_of_submitting_keeps_no_one_from_it(
     submit: Callable[[Callable[[], object]], bool], begin_anew: Callable[[], object]
 ) -> None:
     """Work that another thread submits then is done: no lock stays taken, also none of all executors."""
@@ -121,7 +121,7 @@ def test_function_is_called_although_the_wait_for_it_is_interrupted() -> None:
 
 
 def test_nothing_is_called_while_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread runs no more then, and nobody waits for it."""
+    """The thread runs no more then, and a caller would wait for ever."""
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
 
     with pytest.raises(RuntimeError, match="the interpreter is ending"):
