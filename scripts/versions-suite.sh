@@ -7,11 +7,11 @@ python=$1
 workers=$2
 
 # Compiled signatures, coroutines and contexts, models, transactions, settings, checks, test runners. Servers, wires,
-# leases, the outbox, schedules, histories, texts of SQL, documents, and what one kind of database does are the same
+# leases, schedules, histories, texts of SQL, documents, and what one kind of database does are the same
 # everywhere; two releases side by side are in the first run.
 exec "$python" -m pytest -p no:cacheprovider -n "$workers" \
     tests/backends/test_contract.py tests/checks tests/functions tests/invalidation tests/keys tests/loading \
-    tests/management tests/runtime tests/testing tests/tracking \
+    tests/management tests/outbox tests/runtime tests/testing tests/tracking \
     --ignore-glob='*/testing/test_check_*' --ignore=tests/loading/leases --ignore=tests/loading/refreshing \
     --ignore=tests/invalidation/retry_queue --ignore=tests/invalidation/test_namespaces.py \
     --ignore=tests/invalidation/test_statements.py --ignore=tests/invalidation/test_row_statements.py \

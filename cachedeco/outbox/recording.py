@@ -114,7 +114,10 @@ def _insert(
         return created if _insert_in_savepoint(using, created, new[0].invalidation) else none
     if first.row is None:
         return none  # the first INSERT failed, and is not tried again in this transaction
-    rows(using).bulk_create(created)
+    # Marks the transaction where it fails, as the error must not be kept from the caller: before Django 6.1
+    # bulk_create() does so itself.
+    with transaction.atomic(using=using, savepoint=False):
+        rows(using).bulk_create(created)
     return created
 
 

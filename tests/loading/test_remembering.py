@@ -8,6 +8,7 @@ from os import urandom
 from typing import Any
 
 import pytest
+from asgiref.sync import iscoroutinefunction
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 

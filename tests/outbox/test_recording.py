@@ -398,7 +398,8 @@ def test_insert_that_fails_behind_a_statement_fails_the_statement(pk: int) -> No
     """
     Django rolls back the block then: without the exception it would end as if it had committed.
 
-    The defect: the exception became an event, and the block's writes were gone in silence.
+    The defects: the exception became an event, and the block's writes were gone in silence; with Django 6.1 they were
+    committed, and nothing was invalidated.
     """
 
     def refuse(execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
