@@ -131,8 +131,9 @@ class _Sharing:
             try:
                 return self._ended.get(timeout=self.settings.SHARED_STATISTICS)
             except Empty:
-                if _sharing is not self:  # an interrupt came when it had begun
-                    return None
+                with _lock:  # until `begin()` has noted that this thread shares
+                    if _sharing is not self:  # an interrupt came before that
+                        return None
                 background.detach(self._write)()
 
     def _write(self) -> None:

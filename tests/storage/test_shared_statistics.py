@@ -1,7 +1,9 @@
 """Processes share their counts by slots in a cache, and a cache that fails costs nothing else."""
 
 import json
+import threading
 from collections.abc import Callable, Generator
+from queue import Empty
 from typing import Any
 
 import pytest
@@ -77,6 +79,34 @@ def test_thread_that_is_not_the_one_that_shares_ends() -> None:
     orphan = shared_statistics._Sharing(conf.Settings(SHARED_STATISTICS=0.001))
 
     assert has_ended(orphan)
+
+
+def test_thread_that_is_faster_than_who_starts_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until it is noted as the one that shares, however short its interval is."""
+    is_over, ended = threading.Event(), threading.Event()
+
+    class Over:
+        def get(self, **_: object) -> None:
+            is_over.set()
+            if not ended.is_set():
+                raise Empty
+
+        def put(self, _: object) -> None:
+            ended.set()
+
+    def start_and_wait(start: Callable[[], None]) -> None:
+        start()
+        is_over.wait(PATIENCE_SECONDS)
+
+    monkeypatch.setattr(shared_statistics, "SimpleQueue", Over)
+    monkeypatch.setattr(shared_statistics, "uninterrupted", start_and_wait)
+    with override_settings(CACHEDECO=SHARED):
+        page(3)
+        sharer: Any = shared_statistics._sharing
+        while not sharer._slots.read():
+            assert sharer._thread.is_alive()
+        shared_statistics.end()
+    assert has_ended(sharer)
 
 
 def test_thread_writes_until_the_settings_change() -> None:
