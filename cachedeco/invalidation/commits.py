@@ -29,16 +29,18 @@ does not, so the next look at this connection delivers, before the test can see 
 """
 
 import sys
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
-from typing import Any, Final, Generic, TypeVar
+from time import monotonic
+from typing import Any, Final, TypeVar
 from weakref import ref
 
 from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cachedeco.invalidation.pending_entry import PendingEntry
 from cachedeco.invalidation.transactions import (
     AtomicBlock,
     blocks,
@@ -56,30 +58,12 @@ Deliver = Callable[[list[Any]], object]
 
 # In the place of a thread: connections that several threads use, as LiveServerTestCase lets them.
 ANY_THREAD: Final = 0
+# How long one row of the outbox stands for all writes of a block that defers: half the age at which it is delivered.
+LONGEST_DEFERRED_SECONDS: Final = 1.0
 UNDELIVERED: Final = "What waited for a commit could not be delivered"
 
 # What waits for commits, by the thread of the connection. A hit of a thread looks only for its own.
 waiting: dict[int, tuple["Pending", ...]] = {}
-
-
-class PendingEntry(Generic[T]):
-    """An entry, or several of one function, that is delivered when the last of several transactions commits."""
-
-    __slots__ = ("commits_left", "deliver", "is_dropped", "item", "values")
-
-    def __init__(
-        self, deliver: Callable[[list[T]], object], item: T, values: Mapping[str, bytes], commits_left: int
-    ) -> None:
-        """Wait for so many commits."""
-        self.deliver = deliver
-        self.item = item
-        self.values = values
-        self.commits_left = commits_left
-        self.is_dropped = False
-
-    def drop(self) -> None:
-        """Never deliver: one of the transactions has undone what the item was computed from."""
-        self.is_dropped = True
 
 
 class Pending:
@@ -93,7 +77,8 @@ class Pending:
         self.items: dict[Deliver, dict[Any, None]] = {}  # by function, in order, each once
         self.earlier: dict[Deliver, dict[Any, None]] = {}  # as these: those of before `begin_anew()`
         self.invalidated: dict[str, None] = {}
-        self.written: dict[frozenset[str], None] = {}  # tables by statement: what these end is among the items
+        # Database and tables of a statement: what these end is among the items.
+        self.written: dict[tuple[str, frozenset[str]], None] = {}
         self.entries: dict[PendingEntry[Any], None] = {}
         self.entries_by_key: dict[str, list[PendingEntry[Any]]] = {}
         # The undo log: each with the number of the last savepoint that had begun by then, as Django numbers those of a
@@ -118,10 +103,10 @@ class Pending:
                     self._log(partial(container.pop, element, None))  # None: an interrupt may come before the next line
                     container[element] = None
 
-    def add_written(self, tables: frozenset[str]) -> None:
-        """Note that the items have what a statement ends that has written these tables."""
-        self._log(partial(self.written.pop, tables, None))
-        self.written[tables] = None
+    def add_written(self, using: str, tables: frozenset[str]) -> None:
+        """Note that the items have what a statement ends that has written these tables of a database."""
+        self._log(partial(self.written.pop, (using, tables), None))
+        self.written[using, tables] = None
 
     def add_entry(self, entry: PendingEntry[Any]) -> None:
         """Add an item that may wait for other transactions, too."""
@@ -268,6 +253,14 @@ class Deferral(Pending):
     def __init__(self) -> None:
         """Start empty."""
         super().__init__(None, None)
+        self._since = monotonic()
+
+    def begin_anew_in_time(self) -> None:
+        """Begin anew before a deliverer takes the rows of the outbox: what is written behind it needs others."""
+        now = monotonic()
+        if now - self._since >= LONGEST_DEFERRED_SECONDS:
+            self._since = now
+            self.begin_anew()
 
     def _log(self, undo: Callable[[], object]) -> None:
         """Log nothing: no rollback undoes what was written in autocommit."""
@@ -292,7 +285,10 @@ def deferring() -> Generator[None]:
 
 
 def _deferral_here() -> Deferral | None:
-    return next((each for each in waiting.get(get_ident(), ()) if isinstance(each, Deferral)), None)
+    deferral = next((each for each in waiting.get(get_ident(), ()) if isinstance(each, Deferral)), None)
+    if deferral is not None:
+        deferral.begin_anew_in_time()
+    return deferral
 
 
 class CommitHook:
@@ -372,13 +368,13 @@ def note_written(connection: BaseDatabaseWrapper, tables: frozenset[str]) -> Non
     """Note that what these tables end is among the items that wait here for a commit, if anything waits."""
     pending = _pending_of_statement(connection)
     if pending is not None:
-        pending.add_written(tables)
+        pending.add_written(connection.alias, tables)
 
 
 def is_noted(connection: BaseDatabaseWrapper, tables: frozenset[str]) -> bool:
     """Tell whether `note_written()` has these tables: a loop of writes then costs this one look."""
     pending = _pending_of_statement(connection)
-    return pending is not None and tables in pending.written
+    return pending is not None and (connection.alias, tables) in pending.written
 
 
 def _pending_of_statement(connection: BaseDatabaseWrapper) -> Pending | None:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation import commits, transactions
+from cachedeco.invalidation.pending_entry import PendingEntry
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mappin
     if any(map(transactions.is_managed_by_hand, written)):
         return False
     # Counted before it is added anywhere: an interrupt on the way leaves an entry that is never delivered.
-    entry = commits.PendingEntry(deliver, item, values, len(written))
+    entry = PendingEntry(deliver, item, values, len(written))
     for connection in written:
         commits.pending_on(connection, transactions.open_block(connection)).add_entry(entry)
     return True

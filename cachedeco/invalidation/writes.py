@@ -95,9 +95,8 @@ def deferred_invalidation(*given: Never) -> Block:
 
     Other threads and processes may be served old values until the block ends; calls in this thread go past the cache
     where the block has invalidated. If the block raises, what it has written is committed, and its invalidations are
-    sent. A process that is killed inside loses them: the outbox has a row for the first write to a table alone, which
-    a deliverer may take before the last one. Blocks nest. It also decorates a sync function. In a coroutine, do not
-    wait inside: the block belongs to the thread.
+    sent. A process that is killed inside loses them, unless the outbox has them. Blocks nest. It also decorates a sync
+    function. In a coroutine, do not wait inside: the block belongs to the thread.
 
     Raises:
         TypeError: It stands above a function without parentheses.

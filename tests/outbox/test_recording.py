@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from cachedeco import MISSING, Event, Namespace, deferred_invalidation
-from cachedeco.invalidation import retry_queue
+from cachedeco.invalidation import commits, retry_queue
 from cachedeco.outbox.models import Row, rows
 from cachedeco.outbox.recording import begin_migrations, end_migrations
 from cachedeco.testing import capture_events
@@ -273,6 +273,47 @@ def test_rows_of_several_databases_are_each_acknowledged_where_they_are(
         row = rows("second").get(key=whole("cd:n:club:8"))
 
     assert (True, (0, 1)) == (row.acknowledged is not None, waiting_and_done())
+
+
+def test_write_of_a_block_that_defers_is_recorded_again_before_a_deliverer_takes_the_row(
+    pk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What is written behind a delivery has a row that waits for the next one, if the process is killed in the block.
+
+    The defect: the first write to a table had a row, and no other one.
+    """
+    now = [0.0]
+    monkeypatch.setattr(commits, "monotonic", lambda: now[0])
+    numbers: list[int] = []
+
+    with deferred_invalidation():
+        for seconds in (0.0, 0.9, 1.0, 1.9, 2.0):
+            now[0] = seconds
+            Club.objects.using(ALIAS).filter(pk=pk).update(name=f"at {seconds}")
+            Namespace("club", pk).invalidate(using=ALIAS)
+            numbers.append(len(all_rows()))
+
+    each = numbers[0]
+    assert [each, each, 2 * each, 2 * each, 3 * each] == numbers
+    assert "at 2.0" == name_of(pk)
+
+
+def test_write_of_a_block_that_defers_is_recorded_in_each_database(
+    sqlite_file: Path, tmp_path: Path, settings: Settings
+) -> None:
+    """The same table in another database has rows of its own, which its own deliverer finds."""
+    path = tmp_path / "second.sqlite3"
+    copy(sqlite_file, path)
+    settings.DATABASE_ROUTERS = []
+    with connected("second", sqlite_at(path)), deferred_invalidation():
+        rows("second")._raw_delete("second")
+        Club.objects.using(ALIAS).update(name="new")
+        Club.objects.using("second").update(name="new")
+        keys = [{row.key for row in rows(using).all()} for using in (ALIAS, "second")]
+
+    assert keys[0]
+    assert keys[0] == keys[1]
 
 
 def test_statements_of_a_transaction(pk: int) -> None:
