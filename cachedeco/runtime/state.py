@@ -68,7 +68,6 @@ RESETS: Final = (
     *(Reset(module, "_lock", ("fork",), RLock) for module in LOCKS),
     Reset("runtime.conf", "forget", ("settings", "test")),
     Reset("runtime.statistics", "begin_anew", ("fork",)),
-    Reset("runtime.uninterrupted", "begin_anew", ("fork",)),
     Reset("runtime.background", "begin_anew", ("fork",)),
     Reset("runtime.background", "_tasks.clear", ("fork",)),
     Reset("storage.connections", "abandon_connections", ("fork",)),

@@ -15,10 +15,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# What the main thread wants to be called, by one thread that never ends. Each step of a SimpleQueue is one operation.
-_calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
-_is_served = False
-
 
 def uninterrupted(function: Callable[[], T]) -> T:
     """
@@ -26,12 +22,17 @@ def uninterrupted(function: Callable[[], T]) -> T:
 
     What it raises is raised. What interrupts the wait for it is raised, too, and the function is called all the same.
 
+    The other thread ends with the call. Python aborts where one is left at the end of a sub-interpreter, as mod_wsgi
+    uses them, and a child that a server forks behind Python's back would wait for one of its parent's.
+
     Raises:
         RuntimeError: The interpreter is ending.
     """
     if current_thread() is not main_thread():
         return function()
-    _serve()
+    if sys.is_finalizing():  # the thread would not run
+        msg = "the interpreter is ending"
+        raise RuntimeError(msg)
     outcomes: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
 
     def call() -> None:
@@ -40,31 +41,12 @@ def uninterrupted(function: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 -- raised below
             outcomes.put((None, error))
 
-    _calls.put(call)
+    start_new_thread(call, ())  # one operation, unlike `Thread.start()`
     result, error = outcomes.get()
-    if error is not None:
-        raise error
+    try:
+        if error is not None:
+            raise error
+    finally:
+        del error  # or it and this frame would be a reference cycle
     returned: T = result
     return returned
-
-
-def _serve() -> None:
-    """Start the thread, once, or twice after an interrupt: by one operation, unlike `Thread.start()`."""
-    global _is_served  # noqa: PLW0603 -- until a fork
-    if sys.is_finalizing():  # it runs no more
-        msg = "the interpreter is ending"
-        raise RuntimeError(msg)
-    if not _is_served:
-        start_new_thread(_call_each, (_calls,))
-        _is_served = True
-
-
-def _call_each(calls: SimpleQueue[Callable[[], object]]) -> None:
-    while True:
-        calls.get()()
-
-
-def begin_anew() -> None:
-    """Start another thread in a forked child, which does not have its parent's."""
-    global _calls, _is_served
-    _calls, _is_served = SimpleQueue(), False

@@ -3,8 +3,6 @@
 from typing import Final
 
 STATE: Final = {
-    "runtime.uninterrupted._calls": "what the main thread has another thread call",
-    "runtime.uninterrupted._is_served": "whether that thread was started",
     "runtime.conf.in_force": "the settings in force, parsed",
     "runtime.conf._changes": "another object after each change of settings",
     "runtime.conf._lock": "guards these two",
