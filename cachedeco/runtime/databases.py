@@ -36,15 +36,21 @@ def fails_transaction(error: Exception, using: Iterable[BaseDatabaseWrapper]) ->
     Tell whether the query that has raised this has cost the caller what its open transaction has written.
 
     After an error PostgreSQL makes a rollback of the COMMIT, and raises nothing; after a deadlock MySQL has rolled
-    back, and commits what follows. Of a transaction that had failed before, its caller knows: PostgreSQL refuses the
-    query, or Django does.
+    back, and commits what follows, as SQLite after an error of the disk. Of a transaction that had failed before, its
+    caller knows: PostgreSQL refuses the query, or Django does.
     """
     is_refusal = isinstance(error, TransactionManagementError) or type(error.__cause__).__name__ == REFUSAL
     if not isinstance(error, DatabaseError) or is_refusal:
         return False
     is_undone = isinstance(error, UndoneError) or error.args[:1] == (DEADLOCK,)
-    return any(_is_open(each) if is_undone else refuses_statements(each) for each in using)
+    return any(_is_open(each) if is_undone else refuses_statements(each) or _has_rolled_back(each) for each in using)
 
 
 def _is_open(connection: BaseDatabaseWrapper) -> bool:
     return connection.connection is not None and not connection.autocommit
+
+
+def _has_rolled_back(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether SQLite has ended the transaction of a block: it does so where it can't undo a statement alone."""
+    driver: Any = connection.connection
+    return connection.vendor == "sqlite" and connection.in_atomic_block and not getattr(driver, "in_transaction", True)
