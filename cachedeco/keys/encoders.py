@@ -332,7 +332,7 @@ def _encode_enum(member: enum.Enum) -> str:
         return encode(value)
     name = member.name if member.name is not None else member.value  # a combination of flags may have no name
     text = encode(name)
-    if "<locals>" in type(member).__qualname__:  # a function may make several enums of one name
+    if found_by_name(type(member)) is not type(member):  # a function, as Enum() itself, may make several of one name
         with suppress(KeyTypeError):
             text += f"={encode(member.value)}"
     return f"{path_of(type(member))}({text})"

@@ -353,6 +353,15 @@ def test_encode_enums_that_a_function_makes_are_told_apart_by_their_values() -> 
     assert [encode(make(1)), encode(make(object()))] == [texts[0], texts[3]]
 
 
+def test_encode_enums_of_one_name_that_enum_makes_are_told_apart_by_their_values() -> None:
+    """`Enum("Rate", ...)` in a function gives no hint of the function in the name."""
+    make: Any = enum.Enum
+    first, second = (make("Rate", {"FULL": value}) for value in (1, 2))
+
+    assert encode(first.FULL) != encode(second.FULL)
+    assert encode(first) != encode(second)
+
+
 def test_encode_flag_bits_without_a_name_are_told_apart() -> None:
     """Flags keep bits that no member stands for: these count, too."""
 
