@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import DatabaseCache
 
 from cachedeco.storage.direct_access import (
     bytes_in_pickles,
@@ -33,6 +34,7 @@ from cachedeco.storage.readers import (
 )
 from cachedeco.storage.writers import (
     Acknowledged,
+    DatabaseWriter,
     GeneralWriter,
     HashClientWriter,
     LocalMemoryWriter,
@@ -98,7 +100,8 @@ def access_to(cache: BaseCache) -> Connection:
     if client is not None:
         reader, chunks_reader = hash_client_reader(client, general), hash_client_chunks_reader(client, chunks)
         return Connection(cache, reader, chunks_reader, HashClientWriter(client, cache))
-    return Connection(cache, general, chunks, GeneralWriter(cache))
+    kind = DatabaseWriter if isinstance(cache, DatabaseCache) else GeneralWriter
+    return Connection(cache, general, chunks, kind(cache))
 
 
 def _offered_client(cache: BaseCache) -> Any | None:

@@ -85,11 +85,8 @@ def proves_absence(cache: BaseCache) -> bool:
 
 
 @contextmanager
-def _raising_if_undone(cache: BaseCache) -> Generator[None]:
+def _raising_if_undone(cache: DatabaseCache) -> Generator[None]:
     """Raise if a write of the database cache loses the caller's transaction: Django swallows the error."""
-    if not isinstance(cache, DatabaseCache):
-        yield
-        return
     connection = connections[router.db_for_write(cache.cache_model_class)]
     was_lost = connection.needs_rollback
     try:
@@ -111,7 +108,7 @@ class GeneralWriter:
 
     def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
-        with closing_if_interrupted(self._cache), _raising_if_undone(self._cache):
+        with closing_if_interrupted(self._cache):
             return Acknowledged(self._cache.add(key, value, seconds) is True for key, value, seconds in items)
 
     def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
@@ -121,12 +118,7 @@ class GeneralWriter:
 
     def _set_many(self, values: dict[str, bytes], seconds: int | None) -> tuple[Iterable[str], Exception | None]:
         """Store values; return the keys of those that were acknowledged, and an error that was reported."""
-        with _raising_if_undone(self._cache):
-            failed: Any = self._cache.set_many(values, seconds)
-        if isinstance(self._cache, DatabaseCache) and not failed:
-            # It swallows any DatabaseError of a write ("database is locked"), and reports nothing: read it back.
-            stored = self._cache.get_many(values)
-            failed = [key for key, value in values.items() if stored.get(key) != value]
+        failed = self._failed_of(values, seconds)
         if failed is None:  # django-redis returns it
             return values, None
         is_collection = isinstance(failed, list | tuple | set | frozenset)
@@ -134,6 +126,28 @@ class GeneralWriter:
         if not named and (failed or not is_collection):  # it names none of these keys: count all as failed
             named = frozenset(values)
         return values.keys() - named, getattr(failed, "error", None) if named else None
+
+    def _failed_of(self, values: dict[str, bytes], seconds: int | None) -> Any:
+        """Store values; return what the cache says of those that failed."""
+        return self._cache.set_many(values, seconds)
+
+
+class DatabaseWriter(GeneralWriter):
+    """Writes to Django's database cache, which swallows any DatabaseError of a write, as "database is locked"."""
+
+    _cache: DatabaseCache
+
+    def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
+        """See `Writer`."""
+        with _raising_if_undone(self._cache):
+            return super().add_each(items)
+
+    def _failed_of(self, values: dict[str, bytes], seconds: int | None) -> list[str]:
+        """Store values; return the keys of those that failed, which it does not report: read them back."""
+        with _raising_if_undone(self._cache):
+            super()._failed_of(values, seconds)
+        stored = self._cache.get_many(values)
+        return [key for key, value in values.items() if stored.get(key) != value]
 
 
 class LocalMemoryWriter:
