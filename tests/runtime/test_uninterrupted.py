@@ -4,7 +4,7 @@ import gc
 import queue
 import sys
 import threading
-from _thread import _count  # type: ignore[attr-defined] # as `threading.active_count()`, with those that it does not know
+from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator
 from concurrent.futures import _base, thread
 from contextlib import suppress
@@ -119,16 +119,29 @@ def test_exception_of_the_function_is_raised(kind: type[BaseException]) -> None:
     assert 7 == uninterrupted.uninterrupted(lambda: 7)
 
 
-def test_function_is_called_although_the_wait_for_it_is_interrupted() -> None:
+def test_function_is_called_although_the_wait_for_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that comes before it is handed over prevents the call, and one that comes later does not."""
     calls: list[int] = []
     counts = []
 
-    before = _count()
+    begun: list[LockType] = []
+
+    def start(call: Callable[[], object], _: tuple[()]) -> None:
+        lock = allocate_lock()
+        lock.acquire()
+        begun.append(lock)
+
+        def run() -> None:
+            call()
+            lock.release()
+
+        start_new_thread(run, ())
+
+    monkeypatch.setattr(uninterrupted, "start_new_thread", start)
 
     for _ in interrupted(lambda: uninterrupted.uninterrupted(partial(calls.append, 1)), calls.clear):
-        while _count() > before:  # what was handed over is done
-            in_thread(int)
+        while begun:  # what was handed over is done
+            assert begun.pop().acquire(timeout=PATIENCE_SECONDS)
         counts.append(len(calls))
 
     assert {0, 1, 2} == set(counts)
