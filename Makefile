@@ -66,7 +66,7 @@ coverage: $(DEV) servers  ## Run the tests, and measure that they run every line
 	@$(RUN) -m coverage combine -q
 	@$(RUN) -m coverage report
 
-quick: $(DEV)  ## Run what needs no server, in under a minute: while you work
+quick: $(DEV)  ## Run what needs no server and no other process: while you work
 	@$(RUN) -m pytest -n 2 --quick
 
 soak: $(DEV) servers  ## Run long histories, schedules, storms, and whole products of parameters

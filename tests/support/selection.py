@@ -7,8 +7,7 @@ each value once, where the parameters have nothing to do with each other.
 
 `--soak` runs whole products, what is marked `soak`, and as many examples as `of_length()` says. `--quick` leaves out
 what needs a server, another process or more than a moment, and runs the folders of the core where the command line
-names none; what it leaves runs in under a minute, while one works. A test that it has not left out, and that starts a
-process, fails.
+names none: for while one works. A test that it has not left out, and that starts a process, fails.
 """
 
 import os
