@@ -60,19 +60,27 @@ class _Later:
         self._is_running = False
 
     def add(self, after: float, work: Job) -> bool:
-        """Run work after a number of seconds; return False if the queue is full."""
+        """Run work after a number of seconds; return False if the queue is full, or the interpreter is ending."""
         with self._lock:
             if len(self._waiting) >= MOST_LATER:
                 return False
             heappush(self._waiting, (monotonic() + after, next(self._number), work))
-            if not self._is_running:
+            is_running = self._is_running
+        self._changes.put(None)
+        # Without the lock: a finalizer that runs in the other thread may add work, too.
+        if not is_running:
+            try:
                 # A daemon: otherwise the interpreter would wait at exit for items that start in a minute.
                 uninterrupted(Thread(target=self._run, name="cachedeco-later", daemon=True).start)
-                self._is_running = True
-        self._changes.put(None)
+            except RuntimeError:
+                return False
         return True
 
     def _run(self) -> None:
+        with self._lock:
+            if self._is_running:  # another caller has started one meanwhile
+                return
+            self._is_running = True  # by itself: who has started it may have been interrupted
         while (work := self._next()) is not None:
             thread = Thread(target=work, name="cachedeco-audit")
             with suppress(RuntimeError):  # the interpreter is ending

@@ -15,6 +15,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from os import urandom
 from queue import Empty, SimpleQueue
@@ -80,11 +81,14 @@ def begin(settings: conf.Settings) -> None:
         return
     with _lock:
         before = _sharing
-        if before is not None and before.settings is settings:
-            return
-        if before is not None:
-            before.end()
-        _sharing = _Sharing(settings) if settings.SHARED_STATISTICS else None
+        if before is None or before.settings is not settings:
+            if before is not None:
+                before.end()
+            _sharing = _Sharing(settings) if settings.SHARED_STATISTICS else None
+        sharing = _sharing
+    # Without the lock: a finalizer that runs in the other thread may come here, too.
+    if sharing is not None:
+        sharing.start()
 
 
 def begin_in_child() -> None:
@@ -112,15 +116,27 @@ class _Sharing:
     """The thread of this process that writes its counts."""
 
     def __init__(self, settings: conf.Settings) -> None:
-        """Begin to wait."""
+        """Take the settings; nothing is written before `start()`."""
         self.settings = settings
         self._ended: SimpleQueue[None] = SimpleQueue()  # not an event, whose methods an interrupt leaves locked
         self.name = f"{_process()}:{urandom(4).hex()}"  # containers may share a host's name, and their numbers
         self._slots = _Slots(settings)
         self._slot: int | None = None
         # In a context of its own, with cache objects of its own, closed after each write.
+        self._starting, self._is_started = RLock(), False
         self._thread = Thread(target=self._run, name="cachedeco-statistics", daemon=True)
-        uninterrupted(self._thread.start)
+
+    def start(self) -> None:
+        """Begin to wait for the first interval, once."""
+        if not self._is_started:
+            with suppress(RuntimeError):  # the interpreter is ending
+                uninterrupted(self._start)
+
+    def _start(self) -> None:
+        with self._starting:
+            if not self._is_started:
+                self._is_started = True
+                self._thread.start()
 
     def end(self) -> None:
         """Write no more."""
@@ -131,9 +147,6 @@ class _Sharing:
             try:
                 return self._ended.get(timeout=self.settings.SHARED_STATISTICS)
             except Empty:
-                with _lock:  # until `begin()` has noted that this thread shares
-                    if _sharing is not self:  # an interrupt came before that
-                        return None
                 background.detach(self._write)()
 
     def _write(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
 from threading import Event, Semaphore
@@ -13,7 +13,7 @@ import pytest
 from cachedeco.auditing import later
 from cachedeco.auditing.later import Delay
 from cachedeco.runtime import background, state
-from tests.support.threads import PATIENCE_SECONDS
+from tests.support.threads import PATIENCE_SECONDS, in_thread
 
 here: ContextVar[str] = ContextVar("here", default="nowhere")
 
@@ -211,6 +211,44 @@ def test_work_that_is_due_is_done_one_at_a_time(hourglass: Hourglass) -> None:
 
     assert [True] * 3 == [came.acquire(timeout=PATIENCE_SECONDS) for _ in range(3)]
     assert [1] * 3 == running
+
+
+def test_finalizer_that_runs_while_the_thread_is_started_adds_work(
+    hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector may run it in the thread that does the start, and no lock is held meanwhile; one thread waits."""
+    done: list[str] = []
+    came = Semaphore(0)
+    before = len(waiters())
+
+    def work(name: str) -> None:
+        done.append(name)
+        came.release()
+
+    def start_and_collect(start: Callable[[], object]) -> None:
+        monkeypatch.setattr(later, "uninterrupted", lambda start: start())
+        in_thread(lambda: Delay(60).submit(lambda: work("of the finalizer")))
+        start()
+
+    monkeypatch.setattr(later, "uninterrupted", start_and_collect)
+    Delay(30).submit(lambda: work("of the caller"))
+    hourglass.turn(60)
+
+    assert [True] * 2 == [came.acquire(timeout=PATIENCE_SECONDS) for _ in range(2)]
+    assert ["of the caller", "of the finalizer"] == done
+    assert len(waiters()) <= before + 1
+
+
+def test_work_is_refused_while_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread can be started any more, as Python 3.12 says by an error."""
+
+    def refuse(_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(later, "_later", later._Later())
+    monkeypatch.setattr(later, "uninterrupted", refuse)
+
+    assert not Delay(60).submit(int)
 
 
 def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,7 @@
 """Processes share their counts by slots in a cache, and a cache that fails costs nothing else."""
 
 import json
-import threading
 from collections.abc import Callable, Generator
-from queue import Empty
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from cachedeco.runtime import conf, state
 from cachedeco.runtime.statistics import count
 from cachedeco.storage import shared_statistics
 from tests.support.faults import faulty
-from tests.support.threads import PATIENCE_SECONDS
+from tests.support.threads import PATIENCE_SECONDS, in_thread
 
 SHARED = {"SHARED_STATISTICS": 3600}
 OTHER = Stats(hits=3, misses=1, unstored=1, reasons={"absent": 1}, unstored_reasons={"too large": 1})
@@ -74,41 +72,6 @@ def has_ended(sharer: Any) -> bool:
     return not sharer._thread.is_alive()
 
 
-def test_thread_that_is_not_the_one_that_shares_ends() -> None:
-    """An interrupt has come between its start, and the note of it."""
-    orphan = shared_statistics._Sharing(conf.Settings(SHARED_STATISTICS=0.001))
-
-    assert has_ended(orphan)
-
-
-def test_thread_that_is_faster_than_who_starts_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits until it is noted as the one that shares, however short its interval is."""
-    is_over, ended = threading.Event(), threading.Event()
-
-    class Over:
-        def get(self, **_: object) -> None:
-            is_over.set()
-            if not ended.is_set():
-                raise Empty
-
-        def put(self, _: object) -> None:
-            ended.set()
-
-    def start_and_wait(start: Callable[[], None]) -> None:
-        start()
-        is_over.wait(PATIENCE_SECONDS)
-
-    monkeypatch.setattr(shared_statistics, "SimpleQueue", Over)
-    monkeypatch.setattr(shared_statistics, "uninterrupted", start_and_wait)
-    with override_settings(CACHEDECO=SHARED):
-        page(3)
-        sharer: Any = shared_statistics._sharing
-        while not sharer._slots.read():
-            assert sharer._thread.is_alive()
-        shared_statistics.end()
-    assert has_ended(sharer)
-
-
 def test_thread_writes_until_the_settings_change() -> None:
     """By its interval, and ends with them."""
     with override_settings(CACHEDECO={"SHARED_STATISTICS": 0.001}):
@@ -123,6 +86,27 @@ def test_thread_writes_until_the_settings_change() -> None:
             assert has_ended(sharer)
     shared_statistics.end()
     assert shared_statistics._sharing is None
+
+
+def test_finalizer_that_runs_while_the_thread_is_started_begins_nothing_twice(
+    slots: shared_statistics._Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector may run it in the thread that does the start, and no lock is held meanwhile."""
+    assert slots.read() == {}
+    settings = conf.settings()
+    begun: list[object] = []
+
+    def start_and_collect(start: Callable[[], object]) -> None:
+        monkeypatch.setattr(shared_statistics, "uninterrupted", lambda start: start())
+        in_thread(lambda: shared_statistics.begin(settings))
+        begun.append(shared_statistics._sharing)
+        start()
+
+    monkeypatch.setattr(shared_statistics, "uninterrupted", start_and_collect)
+    shared_statistics.end()
+    shared_statistics.begin(settings)
+
+    assert [shared_statistics._sharing] == begun
 
 
 def test_other_settings_replace_the_thread(slots: shared_statistics._Slots) -> None:
