@@ -312,8 +312,10 @@ def _encode_class(cls: type) -> str:
         if not name.startswith("_")
         and (isinstance(value, type) or not (callable(value) or hasattr(type(value), "__get__")))
     }
+    # Those of `EnumMeta.__call__()` are others in each version of Python.
+    names = [each.name for each in parameters_of(cls)] if type(cls).__call__ is type.__call__ else []
     try:
-        return f"class:{path_of(cls)}({encode((cls.__bases__, held, [each.name for each in parameters_of(cls)]))})"
+        return f"class:{path_of(cls)}({encode((cls.__bases__, held, names))})"
     except KeyTypeError:
         advice = "its name does not lead to it, as a function has made it: pass what it is made of, or pass key="
         raise KeyTypeError(cls, advice, shown=f"the class {path_of(cls)}") from None

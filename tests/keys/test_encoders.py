@@ -362,6 +362,14 @@ def test_encode_enums_of_one_name_that_enum_makes_are_told_apart_by_their_values
     assert encode(first) != encode(second)
 
 
+def test_encode_enum_class_is_the_same_text_in_each_version_of_python() -> None:
+    """The parameters by which `EnumMeta` makes classes are not the class's own, and they change."""
+    make: Any = enum.Enum
+    cls = make("Rate", {"FULL": 1})
+
+    assert f"class:{__name__}.Rate(((class:enum.Enum()),{{4'FULL={__name__}.Rate(4'FULL=1)}},[]))" == encode(cls)
+
+
 def test_encode_flag_bits_without_a_name_are_told_apart() -> None:
     """Flags keep bits that no member stands for: these count, too."""
 
