@@ -322,10 +322,10 @@ def _encode_class(cls: type) -> str:
 
 
 def _encode_sentinel(sentinel: Any) -> str:
-    text = f"{path_of(type(sentinel))}({encode((sentinel.__module__, sentinel.__name__))})"
-    if found_by_name(sentinel) is not sentinel:
+    found: Any = found_by_name(sentinel)
+    if found is not sentinel:
         raise KeyTypeError(sentinel, "its name does not lead to it: assign it to that name in its module, or pass key=")
-    return text
+    return f"{path_of(type(sentinel))}({encode((sentinel.__module__, sentinel.__name__))})"
 
 
 def _encode_enum(member: enum.Enum) -> str:
