@@ -63,6 +63,7 @@ def interrupted(act: Callable[[], object], begin_anew: Callable[[], object]) -> 
 @pytest.fixture
 def _own_pool() -> Iterator[None]:
     before = background._pool, later._later
+    background._pool = None  # that of other tests must not be shut down
     yield
     background._pool, later._later = before
 
@@ -82,7 +83,6 @@ def test_interrupt_in_the_middle_of_submitting_keeps_no_one_from_it(
 ) -> None:
     """Work that another thread submits then is done: no lock stays taken, also none of all executors."""
     begin_anew()
-    background._pool = None
     for attempt in interrupted(lambda: submit(int), begin_anew):
         done = Event()
         assert in_thread(lambda done=done: submit(done.set)), attempt.fell  # type: ignore[misc] # a default
