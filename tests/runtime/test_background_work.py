@@ -14,7 +14,7 @@ import pytest
 
 from cachedeco.runtime import background, state
 from tests.support.programs import run
-from tests.support.threads import PATIENCE_SECONDS
+from tests.support.threads import PATIENCE_SECONDS, in_thread
 
 coloured: ContextVar[str] = ContextVar("coloured", default="none")
 
@@ -98,9 +98,10 @@ def test_work_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     with ExitStack() as stack:
         go_on = held(stack)
         answers = [background.submit(go_on.wait) for _ in range(4)]
+        answers.append(in_thread(lambda: background.submit(int)))
     wait_for_places()
 
-    assert [True, True, True, False] == answers
+    assert [True, True, True, False, False] == answers
     assert background.submit(int)
 
 

@@ -109,6 +109,18 @@ def test_finalizer_that_runs_while_the_thread_is_started_begins_nothing_twice(
     assert [shared_statistics._sharing] == begun
 
 
+def test_settings_that_share_nothing_end_the_thread(slots: shared_statistics._Slots) -> None:
+    """It is not replaced."""
+    page(4)
+    before: Any = shared_statistics._sharing
+
+    shared_statistics.begin(conf.Settings())
+
+    assert has_ended(before)
+    assert shared_statistics._sharing is None
+    assert slots.read() == {}
+
+
 def test_other_settings_replace_the_thread(slots: shared_statistics._Slots) -> None:
     """It is ended where it was not before."""
     page(1)
