@@ -1,6 +1,7 @@
 """An invalidation is a row of the transaction that it was made in, and is acknowledged once a cache has it."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from shutil import copy
@@ -259,18 +260,23 @@ def test_many_rows_of_one_transaction_are_all_acknowledged() -> None:
     assert (0, 501) == waiting_and_done()
 
 
-def test_rows_of_several_databases_are_each_acknowledged_where_they_are(
-    settings: Settings, sqlite_file: Path, tmp_path: Path
-) -> None:
-    """They end together, as of a block that defers: the key of a row says nothing in another database."""
+@pytest.fixture
+def second(settings: Settings, sqlite_file: Path, tmp_path: Path) -> Iterator[str]:
+    """Give the alias of another database that has an outbox, without a row."""
     path = tmp_path / "second.sqlite3"
     copy(sqlite_file, path)
     settings.DATABASE_ROUTERS = []
     with connected("second", sqlite_at(path)):
-        with deferred_invalidation():
-            Namespace("club", 7).invalidate(using=ALIAS)
-            Namespace("club", 8).invalidate(using="second")
-        row = rows("second").get(key=whole("cd:n:club:8"))
+        rows("second")._raw_delete("second")
+        yield "second"
+
+
+def test_rows_of_several_databases_are_each_acknowledged_where_they_are(second: str) -> None:
+    """They end together, as of a block that defers: the key of a row says nothing in another database."""
+    with deferred_invalidation():
+        Namespace("club", 7).invalidate(using=ALIAS)
+        Namespace("club", 8).invalidate(using=second)
+    row = rows(second).get(key=whole("cd:n:club:8"))
 
     assert (True, (0, 1)) == (row.acknowledged is not None, waiting_and_done())
 
@@ -299,18 +305,12 @@ def test_write_of_a_block_that_defers_is_recorded_again_before_a_deliverer_takes
     assert "at 2.0" == name_of(pk)
 
 
-def test_write_of_a_block_that_defers_is_recorded_in_each_database(
-    sqlite_file: Path, tmp_path: Path, settings: Settings
-) -> None:
+def test_write_of_a_block_that_defers_is_recorded_in_each_database(second: str) -> None:
     """The same table in another database has rows of its own, which its own deliverer finds."""
-    path = tmp_path / "second.sqlite3"
-    copy(sqlite_file, path)
-    settings.DATABASE_ROUTERS = []
-    with connected("second", sqlite_at(path)), deferred_invalidation():
-        rows("second")._raw_delete("second")
+    with deferred_invalidation():
         Club.objects.using(ALIAS).update(name="new")
-        Club.objects.using("second").update(name="new")
-        keys = [{row.key for row in rows(using).all()} for using in (ALIAS, "second")]
+        Club.objects.using(second).update(name="new")
+        keys = [{row.key for row in rows(using).all()} for using in (ALIAS, second)]
 
     assert keys[0]
     assert keys[0] == keys[1]
