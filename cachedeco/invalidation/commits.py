@@ -58,7 +58,7 @@ Deliver = Callable[[list[Any]], object]
 
 # In the place of a thread: connections that several threads use, as LiveServerTestCase lets them.
 ANY_THREAD: Final = 0
-# How long one row of the outbox stands for all writes of a block that defers: half the age at which it is delivered.
+# How long one row of the outbox stands for all writes of a block that defers: a deliverer takes it at twice that age.
 LONGEST_DEFERRED_SECONDS: Final = 1.0
 UNDELIVERED: Final = "What waited for a commit could not be delivered"
 
@@ -285,6 +285,7 @@ def deferring() -> Generator[None]:
 
 
 def _deferral_here() -> Deferral | None:
+    """Return the block that defers in this thread; it begins anew first, if it is time to."""
     deferral = next((each for each in waiting.get(get_ident(), ()) if isinstance(each, Deferral)), None)
     if deferral is not None:
         deferral.begin_anew_in_time()

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from django.db import connections, transaction
 from django.db.models import Q
 
+from cachedeco.invalidation.commits import LONGEST_DEFERRED_SECONDS
 from cachedeco.invalidation.delivery import Invalidation, attempt_or_delete
 from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.writes import invalidations_of_tables
@@ -21,7 +22,7 @@ from cachedeco.storage.store import Store
 from cachedeco.tracking.views import tables_written
 
 # Seconds for the committing process to deliver its own rows: two attempts at a slow server.
-COMMIT_SECONDS: Final = 2.0
+COMMIT_SECONDS: Final = 2 * LONGEST_DEFERRED_SECONDS
 
 
 class Report(NamedTuple):

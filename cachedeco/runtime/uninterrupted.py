@@ -14,6 +14,7 @@ from threading import current_thread, main_thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Outcome = tuple[Any, BaseException | None]
 
 
 def uninterrupted(function: Callable[[], T]) -> T:
@@ -33,15 +34,8 @@ def uninterrupted(function: Callable[[], T]) -> T:
     if sys.is_finalizing():  # the thread would not run
         msg = "the interpreter is ending"
         raise RuntimeError(msg)
-    outcomes: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-
-    def call() -> None:
-        try:
-            outcomes.put((function(), None))
-        except BaseException as error:  # noqa: BLE001 -- raised below
-            outcomes.put((None, error))
-
-    start_new_thread(call, ())  # one operation, unlike `Thread.start()`
+    outcomes: SimpleQueue[Outcome] = SimpleQueue()
+    start_new_thread(_call, (function, outcomes))  # one operation, unlike `Thread.start()`
     result, error = outcomes.get()
     try:
         if error is not None:
@@ -50,3 +44,10 @@ def uninterrupted(function: Callable[[], T]) -> T:
         del error  # or it and this frame would be a reference cycle
     returned: T = result
     return returned
+
+
+def _call(function: Callable[[], object], outcomes: SimpleQueue[Outcome]) -> None:
+    try:
+        outcomes.put((function(), None))
+    except BaseException as error:  # noqa: BLE001 -- raised where it is waited for
+        outcomes.put((None, error))

@@ -122,8 +122,8 @@ class _Sharing:
         self.name = f"{_process()}:{urandom(4).hex()}"  # containers may share a host's name, and their numbers
         self._slots = _Slots(settings)
         self._slot: int | None = None
-        # In a context of its own, with cache objects of its own, closed after each write.
         self._starting, self._is_started = RLock(), False
+        # In a context of its own, with cache objects of its own, closed after each write.
         self._thread = Thread(target=self._run, name="cachedeco-statistics", daemon=True)
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import count
 from threading import Event, current_thread, main_thread
 from types import FrameType
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -107,6 +108,20 @@ def test_main_thread_has_another_one_call() -> None:
     assert in_thread(lambda: uninterrupted.uninterrupted(current_thread) is current_thread())
 
 
+def test_outcome_is_what_the_function_returns_or_raises() -> None:
+    """Whatever that is, there is one, and the caller does not wait for ever."""
+    outcomes: queue.SimpleQueue[uninterrupted.Outcome] = queue.SimpleQueue()
+    error = SystemExit()
+
+    def fail() -> None:
+        raise error
+
+    uninterrupted._call(lambda: 7, outcomes)
+    uninterrupted._call(fail, outcomes)
+
+    assert [(7, None), (None, error)] == [outcomes.get(), outcomes.get()]
+
+
 @pytest.mark.parametrize("kind", [ValueError, SystemExit])
 def test_exception_of_the_function_is_raised(kind: type[BaseException]) -> None:
     """And the next function is called."""
@@ -126,13 +141,13 @@ def test_function_is_called_although_the_wait_for_it_is_interrupted(monkeypatch:
 
     begun: list[LockType] = []
 
-    def start(call: Callable[[], object], _: tuple[()]) -> None:
+    def start(call: Callable[..., object], given: tuple[Any, ...]) -> None:
         lock = allocate_lock()
         lock.acquire()
         begun.append(lock)
 
         def run() -> None:
-            call()
+            call(*given)
             lock.release()
 
         start_new_thread(run, ())
