@@ -109,7 +109,7 @@ def test_main_thread_has_another_one_call() -> None:
 
 
 def test_outcome_is_what_the_function_returns_or_raises() -> None:
-    """Whatever that is, there is one, and the caller does not wait for ever."""
+    """There is one in any case, and the caller does not wait for ever."""
     outcomes: queue.SimpleQueue[uninterrupted.Outcome] = queue.SimpleQueue()
     error = SystemExit()
 
