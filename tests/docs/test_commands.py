@@ -18,10 +18,6 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
     def plain(number: int) -> int:
         return number
 
-    @cached_query(name="docs.spaced", namespace="docs:{number}")
-    def spaced(number: int) -> int:
-        return number
-
     @cached_query(name="docs.unwaited", wait=0)
     def unwaited(number: int) -> int:
         return number
@@ -54,7 +50,6 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
     new_function = sent(lambda: plain(1))
     new_call = sent(lambda: plain(2))
     hit = sent(lambda: plain(2))
-    new_namespace = sent(lambda: spaced(1))
     invalidation = all_sent(lambda: plain.invalidate(1), plain.invalidate_all)
     invalidated = sent(lambda: plain(1))
     invalidated_unwaited = sent(lambda: unwaited(1))
@@ -71,7 +66,6 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
         invalidated_unwaited,
         new_call,
         new_function,
-        new_namespace,
         peek,
         refresh,
         invalidation,
