@@ -36,6 +36,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     imports = imports_of(source.function, free)
     keyed = KeyedFunction(
         name,
+        source.function.__qualname__,
         key_name,
         signature,
         free,

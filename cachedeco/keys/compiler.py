@@ -353,7 +353,7 @@ def _build_function(keyed: KeyedFunction, source: str) -> Callable[..., Any]:
     parameters = [each for each in keyed.signature.parameters.values() if _has_default(each)]
     function.__defaults__ = tuple(each.default for each in parameters if each.kind is not Parameter.KEYWORD_ONLY)
     function.__kwdefaults__ = {each.name: each.default for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
-    function.__qualname__ = keyed.name.rpartition(".")[2]
+    function.__qualname__ = keyed.qualname
     return function
 
 

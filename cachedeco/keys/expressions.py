@@ -67,6 +67,7 @@ class KeyedFunction:
     """The function that keys are made for: its name, its parameters, and the values that generated source refers to."""
 
     name: str
+    qualname: str  #: its name in Python's errors about the arguments of a call
     key_name: str  #: its name in keys
     signature: Signature  #: that of a bulk function takes one id, `each`, in the place of many
     free: frozenset[str]  #: its free variables

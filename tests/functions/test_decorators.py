@@ -389,6 +389,27 @@ def test_wrong_arguments_raise_the_functions_own_error() -> None:
         top(1, other=2)  # type: ignore[call-arg]
 
 
+def test_wrong_arguments_of_a_method_raise_an_error_that_names_its_class() -> None:
+    """As Python's own does; a chosen name is for keys, and no error about a call has it."""
+
+    class Club:
+        """A class with a method of each kind of name."""
+
+        @cached_query
+        @classmethod
+        def total(cls, number: int) -> int:
+            return number
+
+        @cached_query(name="tests.decorators.chosen")
+        @staticmethod
+        def most(number: int) -> int:
+            return number
+
+    for method in (Club.total, Club.most):
+        with pytest.raises(TypeError, match=rf"<locals>\.Club\.{method.__name__}\(\) missing 1 required positional"):
+            method()  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize("function", [top, atop], ids=["sync", "async"])
 def test_decorated_function_is_pickled_by_name(function: CachedQuery[..., Any]) -> None:
     """It can be sent to another process, as functions can, and copied."""
