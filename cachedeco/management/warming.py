@@ -171,9 +171,9 @@ def _plan(function: CachedFunction[..., Any], options: dict[str, Any]) -> tuple[
 
 
 def _calls_of_lines(function: CachedFunction[..., Any]) -> Iterator[Planned]:
-    """Yield a call for each line that is not empty."""
+    """Yield a call for each line that is not empty, and no comment."""
     for number, line in enumerate(sys.stdin, 1):
-        if line.strip():
+        if line.strip() and not line.lstrip().startswith("#"):
             yield Planned(f"line {number}", partial(_arguments_of_line, function, line))
 
 

@@ -85,8 +85,8 @@ def test_ids_are_warmed_in_chunks(clubs: list[Club], monkeypatch: pytest.MonkeyP
 
 
 def test_call_for_each_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a shell reads it; a line that means nothing stops no other."""
-    typed(monkeypatch, "judo new\n\n'table tennis' page=2\n'open\n")
+    """As a shell reads it, comments left out; a line that means nothing stops no other."""
+    typed(monkeypatch, "judo new\n # two\n'table tennis' page=2\n'open\n")
 
     out, err, code = said("warm", f"{HERE}.by_slug", "--stdin")
 
