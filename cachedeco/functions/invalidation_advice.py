@@ -23,7 +23,7 @@ from cachedeco.functions.spec import Arguments, FunctionSpec, all_specs
 from cachedeco.invalidation import namespaces
 from cachedeco.invalidation.namespaces import FIELD, Namespace
 from cachedeco.keys.encoders import encode
-from cachedeco.keys.saved_rows import values_left_out
+from cachedeco.keys.saved_rows import names_left_out, values_left_out
 from cachedeco.loading.advice import Advice
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -66,6 +66,11 @@ def _look_at_row(spec: FunctionSpec, label: str, row: Model) -> None:
             f"{label}.{name} is a {path_of(type(value))}, which no key can have, so that rows which differ in it alone "
             "share one entry: register its type with register_key_type(), or pass what it says as an argument; if the "
             "function does not read it, begin its name with an underscore"
+        )
+    for name in names_left_out(row):
+        spec.resolve().policy.advice.give(
+            f"{label} holds rows with {name}, which is no field and not in its key, so that calls which differ in it "
+            "alone share one entry: if the function reads it, pass what it says as an argument"
         )
 
 

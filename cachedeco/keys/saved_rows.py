@@ -6,7 +6,7 @@ if it is not the default one, and the values that it has beside its fields, from
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any, Final
@@ -17,7 +17,7 @@ from django.db.models import Model
 from django.utils.functional import cached_property as django_cached_property
 
 from cachedeco.invalidation import identities
-from cachedeco.keys.prefetched import chosen_rows
+from cachedeco.keys.prefetched import CACHE, chosen_rows
 from cachedeco.keys.refusals import INDISTINCT, KeyTypeError
 from cachedeco.storage.refusals import path_of
 
@@ -98,6 +98,21 @@ def values_left_out(encode: Encode, row: Model) -> list[tuple[str, object]]:
             if not callable(value):
                 left.append((name, value))
     return left
+
+
+def names_left_out(row: Model) -> Iterator[str]:
+    """Yield what rows that a row holds have beside their fields, and no key of it has: "clubs.Club.is_mine"."""
+    seen = {id(row)}
+    visited = [(row, True)]  # with whether the key has what it has beside its fields
+    for each, is_in_key in visited:
+        values, chosen = dict(_values_beside(each, _usual_names(each.__class__))), dict(chosen_rows(each))
+        yield from (f"{each._meta.label}.{name}" for name in (*values, *chosen) if not is_in_key)
+        prefetched = {name: [*rows] for name, rows in vars(each).get(CACHE, {}).items()}
+        for name, value in {**values, **each._state.fields_cache, **prefetched}.items():
+            for other in value if type(value) in {list, tuple} else [value]:
+                if isinstance(other, Model) and id(other) not in seen:
+                    seen.add(id(other))
+                    visited.append((other, is_in_key and name in chosen))
 
 
 def encode_held(value: Any, encode: Encode) -> str:

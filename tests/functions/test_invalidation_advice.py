@@ -9,13 +9,15 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db.models import Prefetch, Value
+from django.utils.timezone import now
 from pytest_django import Settings
 
 from cachedeco import Namespace, cached_query, cached_query_many
 from cachedeco.functions import invalidation_advice
 from cachedeco.invalidation import namespaces
 from cachedeco.testing import capture_events
-from tests.models import Club, ProxyClub, SportsClub, Trainee
+from tests.models import Club, ClubClass, Member, ProxyClub, SportsClub, Trainee
 
 
 def saved(row: Any) -> Any:
@@ -151,6 +153,54 @@ def test_value_of_a_row_that_no_key_can_have_is_told() -> None:
 def test_value_of_a_row_that_distinguishes_nothing_is_not_told(name: str, value: object) -> None:
     """What is in the key, private names, and functions."""
     assert [] == told(lambda: cached()(club_with(name, value)))
+
+
+@pytest.fixture
+def lesson() -> ClubClass:
+    """Give a lesson of a club that has a member."""
+    club = Club.objects.create(name="North")
+    Member.objects.create(name="Ann").clubs.add(club)
+    return ClubClass.objects.create(club=club, name="judo", start_time=now())
+
+
+@pytest.mark.parametrize(
+    ("held", "prefetch"),
+    [
+        ("Club.far", Prefetch("club", Club.objects.annotate(far=Value(3)))),
+        ("Club.members", Prefetch("club__members", Member.objects.filter(name="Ann"))),
+        ("Club.near", Prefetch("club__members", Member.objects.all(), to_attr="near")),
+        ("Member.far", Prefetch("club__members", Member.objects.annotate(far=Value(3)))),
+    ],
+    ids=["annotated", "chosen", "in an attribute", "annotated further on"],
+)
+@pytest.mark.django_db
+def test_what_rows_have_that_a_row_holds_is_told(held: str, prefetch: "Prefetch[Any]", lesson: ClubClass) -> None:
+    """It may be of one visitor, and the key has it of the row itself alone: told once, by its model and name."""
+    function, rows = cached(), ClubClass.objects.prefetch_related(prefetch)
+
+    reasons = told(lambda: [function.refresh(rows.get(pk=lesson.pk)) for _ in range(2)])
+
+    assert 1 == sum(f"club holds rows with tests.{held}, which is no field" in each for each in reasons)
+
+
+@pytest.mark.parametrize(
+    "prefetch",
+    ["club__members", Prefetch("club", Club.objects.select_related()), Prefetch("club__members", to_attr="_of")],
+)
+@pytest.mark.django_db
+def test_rows_that_a_row_holds_with_fields_alone_are_not_told(prefetch: Any, lesson: ClubClass) -> None:
+    """All rows of a relation, and private names."""
+    rows = ClubClass.objects.prefetch_related(prefetch)
+
+    assert [] == told(lambda: cached()(rows.get(pk=lesson.pk)))
+
+
+@pytest.mark.django_db
+def test_rows_that_a_query_has_chosen_for_the_row_itself_are_not_told(lesson: ClubClass) -> None:
+    """The key has these, and what they have beside their fields."""
+    chosen = Prefetch("members", Member.objects.annotate(far=Value(3)))
+
+    assert [] == told(lambda: cached()(Club.objects.prefetch_related(chosen).get(pk=lesson.club_id)))
 
 
 @pytest.mark.parametrize("store", ["call", "refresh", "set"])

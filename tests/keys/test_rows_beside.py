@@ -11,8 +11,10 @@ from django.db.models import Model, Prefetch, Value
 from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, cached_query, cached_query_many
+from cachedeco.keys import saved_rows
 from cachedeco.keys.encoders import encode
 from cachedeco.keys.prefetched import _usual_choice
+from cachedeco.keys.saved_rows import names_left_out
 from cachedeco.testing import capture_events
 from tests.models import Club, ClubClass, Member, Trainee
 
@@ -311,3 +313,16 @@ def test_prefetched_and_deferred_rows_have_one_key(club: Club) -> None:
     rows = [Club.objects.prefetch_related("members").get(), Club.objects.only("pk").get()]
 
     assert {encode(club)} == {encode(row) for row in rows}
+
+
+def test_rows_that_hold_each_other_are_visited_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are more ways from row to row than a walk along each could end."""
+    rows = [Trainee.from_db("default", ["id", "name", "mentor_id"], [n, "Ann", None]) for n in range(30)]
+    for row in rows:
+        row.__dict__["all"] = rows
+    visited: list[Any] = []
+    monkeypatch.setattr(saved_rows, "chosen_rows", lambda row: visited.append(row) or [])
+
+    names = list(names_left_out(rows[0]))
+
+    assert (["tests.Trainee.all"] * 29, 30) == (names, len(visited))
