@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.house.test_imports import CORE, TREES
+from tests.house.modules import CORE, tree_of
 
 # What leaves an argument out of the key is right on one condition, and the sentence that advises it names that.
 ADVISES = re.compile(r"(?:say|or|in) ignore=")
@@ -15,7 +15,7 @@ CONDITION = re.compile(r"ignore=(?:\([^)]*\))? if it (?:does not change the valu
 
 def texts_of(module: str) -> Iterator[str]:
     """Yield each text of a module; {} stands for what an f-string fills in."""
-    tree = TREES[module]
+    tree = tree_of(module)
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):

@@ -3,17 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import django
 import pytest
 from django.apps import apps
 
-import cachedeco
 from cachedeco.loading import sampling
-from tests.house.test_imports import DOORS, PACKAGES
+from tests.house.modules import DOORS, PACKAGE, PACKAGES
 
-PACKAGE = Path(cachedeco.__file__).parent
 # The doors at the top of the package, each of one module.
 MODULES = ["middleware", "pytest_plugin"]
 # What the package itself imports.

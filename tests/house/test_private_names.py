@@ -4,22 +4,11 @@ import ast
 import importlib
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from functools import cache
 
-import pytest
-
-import cachedeco
-from cachedeco.runtime.private_api import PrivateName
-from tests.house.test_imports import DOORS
+from tests.house.modules import DOORS, PACKAGE, PATHS, tree_of
 from tests.support.private_names import EVERY_NAME
 
-PACKAGE = Path(cachedeco.__file__).parent
-TREES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if "migrations" not in path.parts
-}
 # Their owners document them: Django, and Python of named tuples.
 DOCUMENTED = {"_meta", "_state", "_default_manager", "_base_manager", "_replace", "_fields", "_asdict", "_make"}
 # Of a module that needs Django 6, and of one that needs a project with the admin.
@@ -58,14 +47,17 @@ def made_in(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-OURS = {name for tree in TREES.values() for name in made_in(tree) if is_private(name)}
+@cache
+def ours() -> set[str]:
+    """Return the private names that the package makes."""
+    return {name for module in PATHS for name in made_in(tree_of(module)) if is_private(name)}
 
 
 def inherited(module: str) -> Iterator[str]:
     """Give the private names that classes of a module take or override, of bases that are not ours."""
     loaded = importlib.import_module(f"cachedeco.{module}")
     classes = [each for each in vars(loaded).values() if inspect.isclass(each) and each.__module__ == loaded.__name__]
-    names = {*used_in(TREES[module]), *filter(is_private, made_in(TREES[module]))}
+    names = {*used_in(tree_of(module)), *filter(is_private, made_in(tree_of(module)))}
     for cls in classes:
         for base in cls.__mro__:
             # What every generic class of typing and every dataclass has is documented, or no business of ours.
@@ -78,29 +70,29 @@ def inherited(module: str) -> Iterator[str]:
 
 def private_names_of(module: str) -> set[str]:
     """Return the private names of others that a module uses."""
-    foreign = {name for name in used_in(TREES[module]) if name not in OURS}
+    foreign = {name for name in used_in(tree_of(module)) if name not in ours()}
     return foreign if module in UNIMPORTABLE else foreign | set(inherited(module))
 
 
-@pytest.mark.parametrize("module", [each for each in TREES if "__init__" not in each])
-def test_each_private_name_is_listed(module: str) -> None:
+def test_each_private_name_is_listed() -> None:
     """What a module uses of others that begins with an underscore is in the list."""
-    assert [] == sorted(name for name in private_names_of(module) if (module, name) not in LISTED)
+    used = {(module, name) for module in PATHS if "__init__" not in module for name in private_names_of(module)}
+
+    assert [] == sorted(used - LISTED)
 
 
-@pytest.mark.parametrize(
-    "private", [each for names in EVERY_NAME.values() for each in names], ids=lambda each: f"{each.holder}.{each.name}"
-)
-def test_each_listed_name_is_used(private: PrivateName) -> None:
+def test_each_listed_name_is_used() -> None:
     """What the list has is used where it says: as an attribute, or as a method or attribute of a class of ours."""
-    names: dict[str, Any] = {}
-    for module in private.used_in:
-        if module.partition(".")[0] not in DELETED:
-            tree = TREES[module]
-            names[module] = {
-                *(node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)),
-                *used_in(tree),
-                *made_in(tree),
-            }
+    listed = {(module, name) for module, name in LISTED if module.partition(".")[0] not in DELETED}
+    used = {
+        (module, name)
+        for module in {module for module, _ in listed}
+        for tree in [tree_of(module)]
+        for name in (
+            *(node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)),
+            *used_in(tree),
+            *made_in(tree),
+        )
+    }
 
-    assert [] == [module for module, used in names.items() if private.name not in used]
+    assert [] == sorted(listed - used)

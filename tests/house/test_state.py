@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from operator import attrgetter
-from pathlib import Path
 from threading import Event, Lock, RLock, Thread, current_thread
 from types import ModuleType
 from unittest.mock import MagicMock, Mock
@@ -14,20 +13,14 @@ from unittest.mock import MagicMock, Mock
 import pytest
 from django.core.signals import request_started, setting_changed
 
-import cachedeco
 from cachedeco.backends.memcached_pool import MemcachedPool
 from cachedeco.loading import flights
 from cachedeco.runtime import state
 from cachedeco.runtime.state import RESETS, Reset
+from tests.house.modules import PATHS, tree_of
 from tests.house.state import STATE
 from tests.support.threads import PATIENCE_SECONDS
 
-PACKAGE = Path(cachedeco.__file__).parent
-TREES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if "migrations" not in path.parts
-}
 # What can't change, or is kept by others: Python's logging keeps loggers.
 FIXED = {"Struct", "struct.Struct", "logging.getLogger", "TypeVar", "ParamSpec"}
 LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore"}
@@ -61,7 +54,7 @@ Found = tuple[str, str]
 
 def split(place: str) -> Found:
     """Return the module and the name of a piece of the list; a name of a class has a dot of its own."""
-    module = max((each for each in TREES if place.startswith(f"{each}.")), key=len, default=place.rpartition(".")[0])
+    module = max((each for each in PATHS if place.startswith(f"{each}.")), key=len, default=place.rpartition(".")[0])
     return module, place.removeprefix(f"{module}.")
 
 
@@ -84,7 +77,7 @@ def is_kept(name: str, value: ast.expr | None) -> bool:
 
 def state_of(module: str) -> Iterator[Found]:
     """Give what a module keeps: names at its top, those that functions swap, caches of functions, and class bodies'."""
-    tree = TREES[module]
+    tree = tree_of(module)
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             yield from ((module, name) for name in node.names)
@@ -107,22 +100,26 @@ def locks_in(value: ast.expr | None) -> bool:
 
 def test_list_names_all_state() -> None:
     """Each name at the top of a module that can change is in the list, and nothing else is."""
-    found = {each for module in TREES for each in state_of(module)}
+    found = {each for module in PATHS for each in state_of(module)}
     # A door that was deleted has taken its state with it.
     pieces = [split(place) for place in STATE]
 
-    assert sorted(found) == sorted((module, name) for module, name in pieces if module in TREES)
+    assert sorted(found) == sorted((module, name) for module, name in pieces if module in PATHS)
 
 
-@pytest.mark.parametrize("module", TREES)
-def test_constants_stay_as_they_are(module: str) -> None:
+def test_constants_stay_as_they_are() -> None:
     """What is written as a constant is never changed."""
-    constants = {
-        name for statement in TREES[module].body for name, _ in targets_of(statement) if name.lstrip("_").isupper()
-    }
-    changed = [
+    changed = [(module, change) for module in PATHS for change in changes_of_constants(tree_of(module))]
+
+    assert [] == changed
+
+
+def changes_of_constants(tree: ast.Module) -> list[str]:
+    """Return what changes the constants of a module, as source text."""
+    constants = {name for statement in tree.body for name, _ in targets_of(statement) if name.lstrip("_").isupper()}
+    return [
         ast.unparse(node)
-        for node in ast.walk(TREES[module])
+        for node in ast.walk(tree)
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -136,14 +133,13 @@ def test_constants_stay_as_they_are(module: str) -> None:
         )
     ]
 
-    assert [] == changed
-
 
 def test_each_lock_is_renewed_in_a_child() -> None:
     """No lock that another thread of the parent may hold keeps a child waiting: each is another one behind a fork."""
     locks = {
         (module, name): getattr(import_module(f"cachedeco.{module}"), name)
-        for module, tree in TREES.items()
+        for module in PATHS
+        for tree in [tree_of(module)]
         for statement in tree.body
         for name, value in targets_of(statement)
         if locks_in(value)
@@ -156,7 +152,7 @@ def test_each_lock_is_renewed_in_a_child() -> None:
     assert [] == [place for place in locks if locks[place] is renewed[place]]
 
 
-@pytest.mark.parametrize("reset", [each for each in RESETS if each.module in TREES], ids=lambda each: each[:2])
+@pytest.mark.parametrize("reset", [each for each in RESETS if each.module in PATHS], ids=lambda each: each[:2])
 def test_resets_fit_the_state(reset: Reset) -> None:
     """What a reset calls or replaces is there, and of the kind that it makes."""
     found = attrgetter(reset.path)(import_module(f"cachedeco.{reset.module}"))
@@ -168,19 +164,21 @@ def test_list_names_all_handlers() -> None:
     """Each place where the package asks Python or Django to be called is in the list, and nothing else is."""
     receivers = {
         (module, ast.unparse(node.func))
-        for module, tree in TREES.items()
+        for module in PATHS
+        for tree in [tree_of(module)]
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and {"dispatch_uid", "sender"} & {each.arg for each in node.keywords}
     }
     others = {
         (module, ast.unparse(node))
-        for module, tree in TREES.items()
+        for module in PATHS
+        for tree in [tree_of(module)]
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and ast.unparse(node) in REGISTRATIONS
     }
     found = {each for each in receivers if each[1].endswith(".connect")} | others
 
-    assert {(module, added_by) for module, added_by in HANDLERS if module in TREES} == found
+    assert {(module, added_by) for module, added_by in HANDLERS if module in PATHS} == found
 
 
 # --- what it does ---
