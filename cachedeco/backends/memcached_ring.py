@@ -283,8 +283,10 @@ class Ring(Client):
         answers: dict[str, dict[bytes, Any] | Exception] = {}
         for name, server in self._servers.items():
             try:
-                answers[name] = server.run("stats", methodcaller("stats", *arguments), writes=False)
-            except (MemcachedError, MemcacheError) as error:
+                # Past its outages: a proxy closes the connection at what it does not know, and is well.
+                answers[name] = server.pool.run(methodcaller("stats", *arguments), writes=False)
+            except Exception as error:  # noqa: BLE001 -- of the socket, pymemcache, or a line that is no answer
+                pass_interrupt(error)
                 answers[name] = error
         return answers
 

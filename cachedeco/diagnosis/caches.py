@@ -10,12 +10,12 @@ from typing import Final
 from django.core.cache import caches
 
 from cachedeco.diagnosis.findings import Finding
-from cachedeco.diagnosis.judging import judge_server
+from cachedeco.diagnosis.judging import CLUSTERED, judge_server
 from cachedeco.diagnosis.servers import ask_servers
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import mask_credentials, shorten_error
-from cachedeco.runtime.units import duration
-from cachedeco.storage.breaker import breakers
+from cachedeco.runtime.units import counted, duration
+from cachedeco.storage.breaker import breakers, is_of_cluster, is_outage
 from cachedeco.storage.connections import connection
 from cachedeco.storage.store import Store, servers_of
 
@@ -34,6 +34,14 @@ SLOW: Final = 0.01
 # Round trips, of which the quickest counts: the first one connects, and each may meet a busy moment of this machine.
 MOST_TRIPS: Final = 5
 START_IT: Final = "Start its server, or correct LOCATION and OPTIONS in CACHES; until then each call is computed."
+HEED_IT: Final = (
+    "It is there, and refuses: see to what its error names, such as its memory, its disk, a script that runs, or what "
+    "its user may do; until then each call is computed."
+)
+ASK_THERE: Final = (
+    "Ask it yourself how full it is, and what it evicts: a proxy can't say it of the servers behind it, and the user "
+    "of LOCATION may need the right to ask (INFO)."
+)
 
 
 @dataclass
@@ -86,15 +94,17 @@ def _examine(alias: str) -> Iterator[Finding | Trial]:
     trial = Trial(store, subject, _values(store, servers), _values(store, servers))
     findings = list(_round_trip(trial))
     yield from findings
-    if not any(each.state == "wrong" for each in findings):
+    wrong = {each.question for each in findings if each.state == "wrong"}
+    if not wrong:
         yield trial
-    is_told = any(each.question == ANSWERS and each.state == "wrong" for each in findings)
     reports = ask_servers(cache)
     for report in reports:
+        where = f"{subject}, server {report.name}" if report.name else subject
         if report.error is None:
             yield from judge_server(subject, report)
-        elif len(reports) > 1 or not is_told:
-            where = f"{subject}, server {report.name}" if report.name else subject
+        elif not wrong and len(reports) == 1:  # of several, a client may have left this one out
+            yield Finding(where, "Does it say how it is?", "notice", f"no: {shorten_error(report.error)}", ASK_THERE)
+        elif len(reports) > 1 or ANSWERS not in wrong:
             yield Finding(where, "Does its server answer?", "wrong", f"no: {shorten_error(report.error)}", START_IT)
 
 
@@ -112,8 +122,14 @@ def examine_process(alias: str) -> Iterator[Finding]:
         yield Finding(subject, question, "well", "yes, its circuit breaker is closed")
     else:
         left = duration(max(0.0, breaker.retry_at - monotonic()))
-        answer = f"no, its circuit breaker is open after {breaker.failures} failures, and probes in {left}"
-        yield Finding(subject, question, "wrong", answer, START_IT)
+        cause = (
+            f"after {counted(breaker.failures, 'failure')}"
+            if breaker.failures
+            else "as an invalidation was not acknowledged"
+        )
+        answer = f"no, its circuit breaker is open, {cause}, and probes in {left}"
+        advice = "Start its server, or see in the log what it refuses; until then each call is computed."
+        yield Finding(subject, question, "wrong", answer, advice)
     owed = len(breaker.queue) if breaker is not None else 0
     if owed:
         advice = "Nothing, if it answers soon: the next probe sends them. Restart no process before that."
@@ -140,7 +156,8 @@ def _round_trip(trial: Trial) -> Iterator[Finding]:
                 break
     except Exception as error:  # noqa: BLE001 -- a client may raise anything
         pass_interrupt(error)
-        yield Finding(subject, ANSWERS, "wrong", f"no: {shorten_error(error)}", START_IT)
+        advice = CLUSTERED if is_of_cluster(error) else START_IT if is_outage(error) else HEED_IT
+        yield Finding(subject, ANSWERS, "wrong", f"no: {shorten_error(error)}", advice)
         return
     yield Finding(
         subject,

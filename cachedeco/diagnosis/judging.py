@@ -12,6 +12,7 @@ NEARLY_FULL: Final = 0.9
 MANY: Final = 0.8
 # Both servers evict from a sample, or by class of sizes, so that a cache that is not full may have evicted a little.
 FEW_EVICTIONS: Final = 0.001
+CLUSTERED: Final = "Use a Redis without cluster mode, or a proxy in front: each call needs several keys in one command."
 
 
 def judge_server(subject: str, report: ServerReport) -> Iterator[Finding]:
@@ -105,8 +106,7 @@ def _connections(subject: str, report: ServerReport, names: tuple[str, str, str]
 def _role(subject: str, report: ServerReport) -> Finding:
     question = "Is it the primary?"
     if report.facts.get("cluster_enabled") == "1":
-        advice = "Use a Redis without cluster mode, or a proxy in front: each call needs several keys in one command."
-        return Finding(subject, question, "wrong", "it is a node of a cluster, which has a part of the keys", advice)
+        return Finding(subject, question, "wrong", "it is a node of a cluster, which has a part of the keys", CLUSTERED)
     if report.facts.get("role") == "slave":
         link = report.facts.get("master_link_status", "unknown")
         advice = "Point LOCATION at the primary: a replica refuses writes, and has invalidations later."

@@ -1,11 +1,13 @@
 """Caches are examined: by what is written to them, and by what their servers say."""
 
+import asyncio
 from collections.abc import Iterator
 from itertools import accumulate, chain, repeat
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis.exceptions
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from pytest_django import Settings
@@ -16,6 +18,7 @@ from cachedeco.diagnosis.findings import Finding
 from cachedeco.diagnosis.servers import ask_servers
 from tests.conftest import CacheConfig, UseCaches
 from tests.support.faults import faulty
+from tests.support.relay import CHUNK, Relay
 from tests.support.servers import Memcached, Redis
 
 
@@ -151,9 +154,9 @@ def test_open_breaker_and_what_is_owed_are_told(use_caches: UseCaches, clock: Cl
             owed()
         found = examined(clock)
 
-    assert ("wrong", "no, its circuit breaker is open") == (
+    assert ("wrong", "no, its circuit breaker is open, after 2 failures") == (
         found["Does this process use it?"][0],
-        found["Does this process use it?"][1].partition(" after")[0],
+        found["Does this process use it?"][1].partition(", and")[0],
     )
     assert ("wrong", "yes, 1, by this process") == found["Are invalidations owed to it?"]
 
@@ -229,6 +232,90 @@ def test_one_of_several_servers_that_is_gone_is_told(use_caches: UseCaches, cach
         each.subject.rpartition(" ")[2] for each in found if each.question == "Does its server answer?"
     ]
     assert "wrong" == next(each.state for each in found if each.question == "Does it answer?")
+
+
+class Proxy(Relay):
+    """Stands before a memcached, as twemproxy does: it closes the connection at a command that it does not know."""
+
+    async def _carry_requests(
+        self,
+        requests: asyncio.StreamReader,
+        client: asyncio.StreamWriter,  # noqa: ARG002 -- as others have it
+        server: asyncio.StreamWriter,
+    ) -> None:
+        while (message := await requests.read(CHUNK)) and not message.startswith(b"stats"):
+            server.write(message)
+
+    async def _carry_answers(self, answers: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        while message := await answers.read(CHUNK):
+            client.write(message)
+
+
+@pytest.mark.parametrize("kind", ["memcached", "ours"])
+def test_proxy_that_knows_no_statistics_is_well(
+    use_caches: UseCaches, cache_config: CacheConfig, memcached_server: Memcached, kind: Kind
+) -> None:
+    """That it does not say how it is makes it neither wrong nor out of reach."""
+    with Proxy(memcached_server.port) as proxy:
+        use_caches(default={**cache_config(kind), "LOCATION": f"127.0.0.1:{proxy.port}"})
+        caches["default"].set("key", "value")
+
+        found = {each.question: each for each in examine_caches(["default"], lambda _: None)}
+
+        assert "value" == caches["default"].get("key")
+    assert ("notice", "no: MemcacheUnexpectedCloseError", True) == (
+        found["Does it say how it is?"].state,
+        found["Does it say how it is?"].answer,
+        "proxy" in found["Does it say how it is?"].advice,
+    )
+    assert "Does its server answer?" not in found
+
+
+@pytest.mark.parametrize("kind", ["redis", "our redis"])
+def test_redis_whose_user_may_not_ask_is_well(use_caches: UseCaches, cache_config: CacheConfig, kind: Kind) -> None:
+    """A hosting company may permit no INFO."""
+    with Redis("--user", "ann", "on", ">secret", "~*", "+@all", "-info") as server:
+        location = server.location.replace("//", "//ann:secret@")
+        use_caches(default={**cache_config(kind, server=server), "LOCATION": location})
+
+        found = {each.question: each for each in examine_caches(["default"], lambda _: None)}
+
+    assert ("notice", True) == (
+        found["Does it say how it is?"].state,
+        found["Does it say how it is?"].answer.startswith("no: NoPermissionError"),
+    )
+
+
+def test_server_that_refuses_is_not_to_be_started(use_caches: UseCaches, cache_config: CacheConfig) -> None:
+    """What it refuses says what to do; an invalidation that it refuses has opened the breaker, and no failure."""
+
+    @cached_query(name="diagnosis.refused")
+    def refused() -> int:
+        return 1
+
+    with Redis("--maxmemory", "1") as server:
+        use_caches(default=cache_config("our redis", server=server))
+        refused.invalidate()
+
+        found = {each.question: each for each in examine_caches(["default"], lambda _: None)}
+
+    assert ("no: OutOfMemoryError", "It is there, and refuses") == (
+        found["Does it answer?"].answer.partition(": command")[0],
+        found["Does it answer?"].advice.partition(":")[0],
+    )
+    assert (
+        "no, its circuit breaker is open, as an invalidation was not acknowledged"
+        == (found["Does this process use it?"].answer.partition(", and")[0])
+    )
+
+
+def test_node_of_a_cluster_is_not_to_be_started(use_caches: UseCaches, clock: Clock) -> None:
+    """Another server is the remedy."""
+    use_caches(default="faulty")
+    with faulty(raises=redis.exceptions.ClusterCrossSlotError("CROSSSLOT")):
+        found = {each.question: each for each in examine_caches(["default"], clock.sleep)}
+
+    assert "Use a Redis without cluster mode" == found["Does it answer?"].advice.partition(",")[0]
 
 
 def test_memcached_that_evicts_is_told(use_caches: UseCaches, cache_config: CacheConfig) -> None:
