@@ -37,13 +37,14 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 from weakref import ref
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.pending_entry import PendingEntry
 from cachedeco.invalidation.transactions import (
     AtomicBlock,
     blocks,
+    connections_here,
     driver_in_transaction,
     is_in_test,
     is_managed_by_hand,
@@ -472,7 +473,7 @@ def _pending_here() -> list[Pending]:
     found: list[Pending] = []
     several = list(waiting.get(get_ident(), ()))
     if ANY_THREAD in waiting:
-        ours = connections.all(initialized_only=True)
+        ours = connections_here()
         several += [each for each in waiting.get(ANY_THREAD, ()) if each.connection() in ours]
     for pending in several:
         connection = pending.connection()

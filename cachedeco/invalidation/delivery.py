@@ -65,7 +65,7 @@ def invalidate(using: str, *invalidations: Invalidation) -> None:
 def invalidate_on(connection: BaseDatabaseWrapper, invalidations: Sequence[Invalidation]) -> None:
     """Do as `invalidate()`, for the connection that has run the statement: an alias may have several in one thread."""
     # A recorder writes on the connection of the alias: another one's commit and rollback are not those of the rows.
-    if _recorder is None or connection not in connections.all(initialized_only=True):
+    if _recorder is None or connection not in transactions.connections_here():
         keys = [invalidation.key for invalidation in invalidations]
         commits.at_commit(connection, deliver, invalidations, invalidates=keys)
     else:

@@ -7,6 +7,7 @@ Transactions: which are open in this thread, whether they read old snapshots, an
 
 # ruff: noqa: SLF001 -- Django's own mark of the blocks of a TestCase, as its durable blocks use it; and its connections
 
+import asyncio
 from collections.abc import Sequence
 from inspect import isroutine
 from typing import Any, Final
@@ -47,9 +48,12 @@ def writes_can_roll_back(alias: str) -> bool:
 
 
 def connections_here() -> Sequence[BaseDatabaseWrapper]:
-    """Return the connections of this thread, as `connections.all(initialized_only=True)` does with two look-ups."""
+    """Return the connections of this thread, as `connections.all(initialized_only=True)` does."""
     handler: Any = connections
     here = handler._connections
+    if asyncio._get_running_loop() is None:
+        # What asgiref uses then, too; but it raises and catches an exception at each look-up to learn it.
+        here = here._storage
     return [found for alias in handler.settings if (found := getattr(here, alias, None)) is not None]
 
 

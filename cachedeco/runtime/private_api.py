@@ -126,6 +126,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName("asgiref.sync:AsyncToSync", "loop_thread_executors", ("runtime.background",)),
         PrivateName("asgiref.sync:SyncToAsync", "context_to_thread_executor", ("runtime.background",)),
         PrivateName("asgiref.sync:SyncToAsync", "thread_sensitive_context", ("runtime.background",)),
+        PrivateName("django.db:connections._connections", "_storage", _TRANSACTIONS),
     ),
     "pymemcache": (
         PrivateName(_CLIENT, "_connect", ("backends.memcached_pool",), f"{_CLIENT}._fetch_cmd"),
@@ -135,7 +136,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
     ),
     "redis": (PrivateName("redis.connection:AbstractConnection", "_sock", ("backends.redis_servers",)),),
     "Python": (
-        PrivateName("asyncio", "_get_running_loop", ("testing.assertions",)),
+        PrivateName("asyncio", "_get_running_loop", ("invalidation.transactions", "testing.assertions")),
         PrivateName("unittest:TestResult", "_setupStdout", ("testing.runner",), "unittest:TestSuite._handleClassSetUp"),
     ),
 }

@@ -198,7 +198,7 @@ def _end(
     except Exception as error:
         pass_interrupt(error)
         # By the outbox, or the database cache: the transaction would be undone, and end as if it had committed.
-        if connection.needs_rollback or fails_transaction(error, connections.all(initialized_only=True)):
+        if connection.needs_rollback or fails_transaction(error, transactions.connections_here()):
             raise
         emit(Event("error", reason="What a statement has written could not be invalidated", error=error))
 
@@ -225,7 +225,7 @@ def install(connection: BaseDatabaseWrapper) -> None:
 def watch_all() -> list[str]:
     """Watch the open connections of this thread; return the aliases of those that were not, which are events."""
     missed: list[str] = []
-    for connection in connections.all(initialized_only=True):
+    for connection in transactions.connections_here():
         if connection.connection is not None and not is_watched(connection):
             install(connection)
             missed.append(connection.alias)
@@ -263,7 +263,7 @@ def start() -> None:
         # request Django closes old connections, of which nothing could be told any more.
         signal.receivers.insert(0, signal.receivers.pop())
     connections.create_connection = _create_watched  # type: ignore[method-assign] # of this one object
-    for connection in connections.all(initialized_only=True):
+    for connection in transactions.connections_here():
         install(connection)
         if connection.connection is not None:
             _on_connection(connection)
