@@ -20,6 +20,7 @@ def test_benchmark_of_hits_measures_each_mark() -> None:
     assert 5 == sum("miss" in line or "invalidate" in line for line in done.stdout.splitlines())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("command", "sign", "lines"),
     [

@@ -32,6 +32,7 @@ WIDEST = {
     "a process is killed",
     "a reader is abandoned",
     "two readers, one writer, namespace",
+    "two readers, one writer, function's token",
     "a call inside a call is due, refreshed by thread",
     "an entry is due, A B, refreshed by thread",
     "three readers in two processes compute once",

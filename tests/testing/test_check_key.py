@@ -74,9 +74,9 @@ def test_key_that_forgets_one_of_several_parameters_fails() -> None:
     ] == str(failure.value).splitlines()[1:]
 
 
-@pytest.mark.parametrize("rest", [st.uuids(), st.integers(10**5, 10**9)])
-def test_key_that_forgets_a_parameter_fails_where_the_rest_never_comes_twice(rest: st.SearchStrategy[object]) -> None:
+def test_key_that_forgets_a_parameter_fails_where_the_rest_never_comes_twice() -> None:
     """Calls are crossed, so the strategy need not draw two that agree in all that the key tells."""
+    rest = st.uuids()
 
     @cached_query(key="{one}:{two}:{three}", ignore=("club",))
     def classes_of(club: int, one: object, two: object, *, three: object) -> int:  # noqa: ARG001 -- in the key

@@ -147,6 +147,7 @@ def test_unreadable_value_is_written_over(
     assert {"hit"} == {event.kind for event in events}
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("number", [3, MOST_KEYS_IN_DATABASE], ids=["one command", "chunks"])
 @pytest.mark.parametrize("case", CASES)
 def test_values_beside_an_unreadable_one_are_served(
