@@ -6,9 +6,13 @@ from typing import Final
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
+from cachedeco.backends.memcached_errors import UnauthenticatedError
+
 STORE_EACH: Final = b"store_each"
 # memcached's answer to one connection too many, which it closes then.
 _FULL: Final = b"ERROR Too many open connections"
+# In memcached's answers to each command of a client that has not logged in, where it was started with -Y.
+_LOGIN: Final = b"authenticat"
 # Possible answers to a command; pymemcache would take any other line for a negative answer.
 _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
     b"delete": (b"DELETED", b"NOT_FOUND"),
@@ -32,6 +36,8 @@ def raise_errors(line: bytes, name: bytes) -> None:
     """Raise the exception for a line that reports an error, in answer to a command of a name."""
     if line.startswith(_FULL):  # pymemcache would report an unknown command
         raise MemcacheUnexpectedCloseError(_FULL.decode())
+    if line.startswith(b"CLIENT_ERROR") and _LOGIN in line:
+        raise UnauthenticatedError(line.decode())
     if name != STORE_EACH:
         _CLIENT._raise_errors(line, name)  # noqa: SLF001 -- it knows all errors
 

@@ -3,15 +3,28 @@
 from socket import gaierror
 from typing import Final
 
-from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
+from pymemcache.exceptions import (
+    MemcacheClientError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+    MemcacheUnknownError,
+)
 
 from cachedeco.backends.server import UnreachableError, unreachable
 
 PRODUCT: Final = "memcached"
 
-# Raised by a broken connection, or by bytes that are no answer: ValueError if a line can't be parsed, LookupError if
-# the answer has the value of a key that the command did not name.
-_BROKEN: Final = (OSError, MemcacheUnexpectedCloseError, MemcacheUnknownError, ValueError, LookupError)
+
+class UnauthenticatedError(MemcacheClientError):
+    """The server wants a name and a password, which pymemcache does not send, and refuses all that it is asked."""
+
+
+# Raised by a broken connection, a server that wants a login, or bytes that are no answer: ValueError if a line can't be
+# parsed, LookupError if the answer has the value of a key that the command did not name.
+_BROKEN: Final = (
+    *(OSError, MemcacheUnexpectedCloseError, UnauthenticatedError),
+    *(MemcacheUnknownError, ValueError, LookupError),
+)
 # Both took time: waiting for an answer, and for the name server.
 _WAITED: Final = (TimeoutError, gaierror)
 
@@ -59,7 +72,7 @@ def describe_error(error: Exception) -> str:
     Bytes that came instead of an answer are left out, since they may contain keys: a session's key is like a password.
     """
     name = type(error).__name__
-    has_text = isinstance(error, OSError | MemcacheServerError) and str(error)
+    has_text = isinstance(error, OSError | MemcacheServerError | UnauthenticatedError) and str(error)
     return f"{name}: {error}" if has_text else name
 
 

@@ -7,18 +7,16 @@ from typing import Final
 import redis.exceptions
 
 from cachedeco.backends.server import UnreachableError, unreachable
+from cachedeco.storage.redis_connections import is_of_server
 
 PRODUCT: Final = "Redis"
 
-# Raised by a broken connection, by a server that is starting, or by bytes that are no answer; and by a server that is
-# only a replica, or a replica without its primary: what such a server has may be old.
+# Raised by a broken connection, by a server that is starting, or by bytes that are no answer.
 _BROKEN: Final = (
     OSError,
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
     redis.exceptions.InvalidResponse,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.MasterDownError,
 )
 # Both took time: waiting for an answer, and for the name server.
 _WAITED: Final = (TimeoutError, redis.exceptions.TimeoutError, gaierror)
@@ -43,7 +41,7 @@ class RedisCacheTimeoutError(redis.exceptions.TimeoutError, RedisCacheError, Tim
 
 def is_failure(error: Exception, *, writes: bool) -> bool:  # noqa: ARG001 -- as for other servers
     """Tell whether an error means that the server failed, not that it refused the command, or that that is wrong."""
-    return isinstance(error, _BROKEN)
+    return isinstance(error, _BROKEN) or is_of_server(error)
 
 
 def took_time(error: Exception) -> bool:

@@ -35,7 +35,7 @@ HIDDEN: Final = "***"
 # Beside those of Django's SafeExceptionReporterFilter, which hides settings and parameters of requests.
 _SECRET: Final = re.compile("cookie|session|csrf|credential|pwd|bearer", re.IGNORECASE)
 # Words that Django's pattern finds "auth", "key", "pass" and "api" in.
-_ORDINARY: Final = re.compile("author(?!i)|keyword|passenger|capital", re.IGNORECASE)
+_ORDINARY: Final = re.compile("author(?!i)|authenticationerror|keyword|passenger|capital", re.IGNORECASE)
 # Each in one pass, also over a long text in which no "@" and no "=" comes.
 _URL: Final = re.compile(r"://[^\s'\"]+")
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)(=[^&\s'\"]*)?")

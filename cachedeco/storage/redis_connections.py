@@ -123,22 +123,33 @@ def answer_of(connection: Any) -> Any:
     Return the answer to one command, text as bytes; a refusal is returned as an error, as the answer was read whole.
 
     Raises:
-        ReadOnlyError: The server is a replica, though it was not chosen as one: what it says of others may be old.
-
-        MasterDownError: It is a replica that has lost its primary, and answers no read until that is back.
+        ResponseError: It tells of the server, and not of the command: see `is_of_server()`.
 
         InvalidResponse: This is no answer.
     """
-    from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
+    from redis.exceptions import ResponseError
 
     try:
         return connection.read_response(disable_decoding=True)
-    except (ReadOnlyError, MasterDownError):
-        raise
     except ResponseError as error:
+        if is_of_server(error):
+            raise
         return error
     except UNPARSED as error:
         raise_unparsed(error)
+
+
+def is_of_server(error: Exception) -> bool:
+    """
+    Tell whether a refusal is one of the server, and not of the command.
+
+    The server is a replica, though it was not chosen as one, so that what it says of others may be old; or one that has
+    lost its primary, and answers no read until that is back; or it runs a script, and answers nothing else.
+    """
+    from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
+
+    is_busy = isinstance(error, ResponseError) and str(error).startswith("BUSY ")  # redis-py has no class for it
+    return is_busy or isinstance(error, ReadOnlyError | MasterDownError)
 
 
 def raise_unparsed(error: Exception) -> Never:

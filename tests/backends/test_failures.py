@@ -1,6 +1,8 @@
 """What each method does where its server is out of reach, and where the server refuses."""
 
 import logging
+from pathlib import Path
+from socket import create_connection
 
 import pytest
 from pymemcache.exceptions import MemcacheClientError, MemcacheIllegalInputError, MemcacheServerError
@@ -14,7 +16,7 @@ from tests.backends.caches import cache_apart, cache_on
 from tests.backends.calls import READS, WRITES, called
 from tests.backends.products import MEMCACHED
 from tests.backends.scripted import Scripted
-from tests.support.servers import Memcached
+from tests.support.servers import HOST, Memcached
 from tests.support.sides import Side, both
 
 LARGE = "x" * 2**21
@@ -52,6 +54,30 @@ def test_lost_writes_are_logged_in_their_order(
     # Django deletes what it could not set; get_or_set adds; a version is not moved where the value can't be read.
     assert ["add", "set_many", "set", "delete", "add", "touch", "delete", "delete_many"] == lost[:8], way
     assert ["incr", "decr", "incr_version", "incr_version", "clear"] == lost[8:]
+
+
+class Guarded(Memcached):
+    """A memcached that wants a name and a password."""
+
+    def _answering_pid(self, port: int) -> int:
+        create_connection((HOST, port)).close()
+        return self._running().pid
+
+
+@both
+def test_server_that_wants_a_password_is_out_of_reach(side: Side, tmp_path: Path) -> None:
+    """Which pymemcache does not send: reads find nothing, and a write says what the server has said."""
+    passwords = tmp_path / "passwords"
+    passwords.write_text("ann:secret\n")
+    with Guarded("-Y", str(passwords)) as server:
+        cache = cache_on(server)
+
+        found = {name: called(cache, side, name, arguments) for name, (arguments, _) in READS.items()}
+        for name in ("set", "touch", "delete", "clear"):
+            with pytest.raises(MemcachedConnectionError, match=r"CLIENT_ERROR .*authenticat"):
+                side.call(getattr(cache, name), *WRITES[name][0])
+
+    assert {name: expected for name, (_, expected) in READS.items()} == found
 
 
 @out_of_reach

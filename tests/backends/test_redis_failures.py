@@ -1,6 +1,7 @@
 """What each method of our Redis backend does where its server is out of reach, and where the server refuses."""
 
 import asyncio
+from contextlib import suppress
 from socket import gaierror
 from typing import Any
 
@@ -148,6 +149,28 @@ def test_replica_that_has_lost_its_primary_has_nothing(private_redis: Redis, red
     assert {name: expected for name, (_, expected) in reads.items()} == found
 
 
+@both
+def test_server_that_runs_a_script_is_out_of_reach(private_redis: Redis, side: Side) -> None:
+    """It refuses all that it is asked, until the script ends: reads find nothing."""
+    reads = {name: READS[name] for name in ("get", "get_many", "has_key")}
+    cache = redis_on(private_redis)
+    with client_of(private_redis) as client, client_of(private_redis) as busy:
+        client.config_set("lua-time-limit", 1)
+        connection: Any = busy.connection_pool.get_connection()
+        connection.send_command("EVAL", "while true do end", 0)
+        with suppress(redis.exceptions.ResponseError):
+            while client.ping():
+                pass
+
+        found = {name: called(cache, side, name, arguments) for name, (arguments, _) in reads.items()}
+
+        with pytest.raises(RedisCacheConnectionError, match="BUSY"):
+            side.call(cache.set, "key", 1)
+        client.script_kill()
+        connection.disconnect()
+    assert {name: expected for name, (_, expected) in reads.items()} == found
+
+
 @pytest.mark.parametrize(
     ("error", "failure", "waited", "text"),
     [
@@ -156,6 +179,9 @@ def test_replica_that_has_lost_its_primary_has_nothing(private_redis: Redis, red
         (redis.exceptions.BusyLoadingError(), True, False, "BusyLoadingError"),
         (redis.exceptions.InvalidResponse("Protocol error: b'a key'"), True, False, "InvalidResponse"),
         (OSError("no"), True, False, "OSError: no"),
+        (redis.exceptions.ReadOnlyError("no"), True, False, "ReadOnlyError: no"),
+        (redis.exceptions.MasterDownError("no"), True, False, "MasterDownError: no"),
+        (redis.exceptions.ResponseError("BUSY no"), True, False, "ResponseError: BUSY no"),
         (redis.exceptions.ResponseError("no"), False, False, "ResponseError: no"),
         (redis.exceptions.DataError("no"), False, False, "DataError: no"),
         (ValueError("no"), False, False, "ValueError: no"),

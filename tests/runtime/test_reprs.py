@@ -224,7 +224,20 @@ def test_name_that_sounds_secret_hides_its_value(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "club", "page", "number", "city", "author", "co_authors", "bookAuthor", "keyword", "passenger", "capital"],
+    [
+        "",
+        "club",
+        "page",
+        "number",
+        "city",
+        "author",
+        "co_authors",
+        "bookAuthor",
+        "keyword",
+        "passenger",
+        "capital",
+        "AuthenticationError",
+    ],
 )
 def test_name_that_does_not_sound_secret_hides_nothing(name: str) -> None:
     """What is plainly no secret is shown."""
