@@ -2,8 +2,8 @@
 Encode and decode entries, and compare their stamps with the tokens: why a hit was not invalidated.
 
 The data
-    A *token* is sixteen random bytes in the cache, under a key of its own. Each call has one, each function has
-    one, each namespace has one. An *entry* is a value together with its *stamp*: the tokens that its call
+    A *token* is sixteen bytes in the cache, ten of them random, under a key of its own. Each call has one, each
+    function has one, each namespace has one. An *entry* is a value together with its *stamp*: the tokens that its call
     depended on, in order, as they stood before its computation began. To invalidate is to write a new token.
 
 The read
