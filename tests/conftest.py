@@ -22,6 +22,7 @@ from cachedeco.loading.advice import Advice
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.testing import isolated
 from tests.support.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
 from tests.support.servers import Memcached, Redis, Server
 from tests.support.steps import Steps
@@ -134,6 +135,13 @@ def private_redis() -> Iterator[Redis]:
     """Give a redis of this test's own, to kill, pause, restart and flush."""
     with Redis() as server:
         yield server
+
+
+@pytest.fixture
+def isolated_caches() -> Iterator[None]:
+    """Isolate the caches: without that nothing which depends on tables is stored in the block of a test."""
+    with isolated():
+        yield
 
 
 @pytest.fixture

@@ -61,7 +61,8 @@ def _why_none(policy: CachePolicy) -> str:
         reason = UNWATCHED_TABLE.format(min(ignored))
         policy.advice.give_never_stored(reason)
         return reason
-    if policy.tables is not None and transactions.any_in_test() and not is_isolated():
+    reads_tables = policy.tables is not None or policy.declared
+    if reads_tables and transactions.any_in_test() and not is_isolated():
         return UNISOLATED_TEST
     return OLD_SNAPSHOT if transactions.snapshot_may_be_old() else ""
 

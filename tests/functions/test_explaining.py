@@ -201,9 +201,9 @@ def test_explanation_reads_a_cache_whose_next_command_would_probe(
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("isolated_caches")
 def test_explanation_knows_what_a_block_inside_a_test_case_has_invalidated() -> None:
     """The block has ended, and Django calls no hook: the explanation delivers first, as a call does."""
-    page(7)
     page(7)
     with transaction.atomic():
         page.invalidate(7)

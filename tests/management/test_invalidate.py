@@ -18,7 +18,7 @@ from tests.support.backends import Commands
 from tests.support.faults import faulty
 
 HERE = "tests.support.catalogue"
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("isolated_caches")]
 
 
 @pytest.fixture

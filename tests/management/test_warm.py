@@ -20,7 +20,7 @@ from tests.support import catalogue
 from tests.support.faults import faulty
 
 HERE = "tests.support.catalogue"
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("isolated_caches")]
 
 
 @pytest.fixture

@@ -1067,12 +1067,15 @@ def _mirror(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db(databases=["default", "other"])
-def test_test_case_without_isolation_stores_nothing() -> None:
+@pytest.mark.parametrize("depends_on", [[AUTO], [Club, Member]], ids=["AUTO", "models"])
+def test_test_case_without_isolation_stores_nothing(depends_on: list[Any]) -> None:
     """The rollback of a test is not seen: what it reads must not be left to the next one."""
-    Club.objects.create(name="x")
-    cached = auto(plain)
+    cached = auto(plain, depends_on=depends_on)
 
-    assert 1 == cached()
+    [reason] = reasons(cached)
+
+    assert "inside a TestCase whose caches are not isolated" in reason
+    assert MISSING is cached.peek()
 
 
 def test_advice_of_known_tables_survives_a_broken_list() -> None:

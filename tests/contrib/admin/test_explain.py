@@ -15,7 +15,10 @@ from tests.support import catalogue
 from tests.support.clocks import replace_time
 
 HERE = "tests.support.catalogue"
-pytestmark = [pytest.mark.django_db(databases=["default", "other"]), pytest.mark.usefixtures("faulty_backend")]
+pytestmark = [
+    pytest.mark.django_db(databases=["default", "other"]),
+    pytest.mark.usefixtures("faulty_backend", "isolated_caches"),
+]
 
 
 @cached_query(timeout=None, name="shop.<i>echo", cache_exceptions={LookupError: None})

@@ -19,7 +19,7 @@ from tests.support import catalogue
 from tests.support.faults import faulty
 
 HERE = "tests.support.catalogue"
-pytestmark = pytest.mark.django_db(databases=["default", "other"])
+pytestmark = [pytest.mark.django_db(databases=["default", "other"]), pytest.mark.usefixtures("isolated_caches")]
 # What is asked for, what it is called, and what is kept then.
 BUTTONS: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "function": (

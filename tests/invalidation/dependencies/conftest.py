@@ -13,6 +13,11 @@ from tests.models import Player
 Starting = Callable[[], AbstractContextManager[None]]
 
 
+@pytest.fixture(autouse=True)
+def _isolated(isolated_caches: None) -> None:
+    """Isolate the caches in each test."""
+
+
 @pytest.fixture
 def starting(monkeypatch: pytest.MonkeyPatch) -> Starting:
     """Give a block in which Django starts, as when it imports the modules of MODULES; the test's end forgets it."""
