@@ -22,5 +22,5 @@ exec "$python" -m pytest -p no:cacheprovider -n "$workers" \
     --ignore=tests/keys/test_limits.py --ignore=tests/keys/test_processes.py --ignore=tests/keys/test_properties.py \
     --ignore=tests/loading/bulk/test_calls.py --ignore=tests/loading/bulk/test_histories.py \
     --ignore=tests/loading/bulk/test_races.py --ignore=tests/management/test_deliver.py \
-    --ignore=tests/runtime/test_log.py --ignore=tests/runtime/test_reprs.py \
+    --ignore=tests/outbox/test_processes.py --ignore=tests/runtime/test_log.py --ignore=tests/runtime/test_reprs.py \
     --ignore=tests/tracking/test_limits_of_tracking.py --ignore=tests/tracking/test_snapshots_on_engines.py
