@@ -336,6 +336,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
     ids=lambda value: next(iter(value.items()))[0] if isinstance(value, dict) else "",
 )
 @pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.covering(1)
 def test_option_of_a_wrong_type_is_refused(options: dict[str, Any], message: str, *, nested: bool) -> None:
     """A fault in an option is an error when the function is decorated: it says what was given and what to give."""
 

@@ -166,6 +166,7 @@ WAYS = [("redis", way) for way in OURS[:2]]
 WAYS += [(kind, way) for kind in ("our redis", "our signed redis") for way in OURS]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("answer", [name for name in ANSWERS if name != "numbers"])
 @pytest.mark.parametrize(("kind", "way"), WAYS, ids=lambda each: getattr(each, "__name__", each))
 def test_connection_whose_answer_was_wrong_is_not_used_again(
