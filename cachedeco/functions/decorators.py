@@ -12,10 +12,9 @@ from asgiref.sync import iscoroutinefunction
 from cachedeco.functions.base import wrap_function
 from cachedeco.functions.building import build_spec
 from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany, wrap_many
-from cachedeco.functions.options import CacheOptions, add_option_docs, always, complete, signature_of
+from cachedeco.functions.options import CacheOptions, add_option_docs, complete, signature_of
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
 from cachedeco.runtime.reprs import repr_of
-from cachedeco.storage.serializers import ABSENT
 
 if TYPE_CHECKING:
     from cachedeco.functions.single import Anything, GenericCachedQuery
@@ -192,9 +191,6 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
         ValueError: As `cached_query`.
     """
     completed = complete(dict(options), "cached_query_many")
-    cache_if = completed["cache_if"]
-    if callable(cache_if) and cache_if is not always:
-        completed["cache_if"] = wraps(cache_if, updated=())(lambda value: value is ABSENT or cache_if(value))
 
     def decorate(function: Any, /) -> Any:
         spec = build_spec(function, completed, over)

@@ -2,6 +2,7 @@
 
 import enum
 import re
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,16 @@ def rows(ids: list[int], *more: int, lang: str = "en", **rest: int) -> dict[int,
 def dict_of_nothing() -> dict[int, str]:
     """Take nothing."""
     return {}
+
+
+async def later(value: object) -> object:
+    """Give a coroutine."""
+    return value
+
+
+def generated(value: object) -> Iterator[object]:
+    """Give a generator."""
+    yield value
 
 
 @pytest.mark.parametrize("over", ["id", "more", "rest", "", ["ids"], {}])
@@ -50,6 +61,21 @@ def test_ids_can_not_be_ignored() -> None:
     """All ids would share one entry."""
     with pytest.raises(TypeError, match="all ids would share one entry"):
         cached_query_many(over="ids", ignore=("ids",))(rows)
+
+
+@pytest.mark.parametrize(
+    ("predicate", "said"),
+    [
+        (later, "cache_if for .* is async"),
+        (generated, "cache_if for .* is a generator function"),
+        (None, "cache_if=None for .*; it takes a callable of the value"),
+        (lambda: True, "takes nothing; it is called with the value alone"),
+    ],
+)
+def test_predicate_that_is_true_of_each_value_is_refused(predicate: Any, said: str) -> None:
+    """A coroutine, and a generator, would be: as of a function of one call."""
+    with pytest.raises(TypeError, match=said):
+        cached_query_many(over="ids", cache_if=predicate)(rows)
 
 
 def test_key_that_never_looks_at_the_ids_is_refused() -> None:
