@@ -1,5 +1,6 @@
 """Connections to one Redis: to one address, or to the primary that Sentinels name at the moment."""
 
+import logging
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar, cast
@@ -14,6 +15,8 @@ from cachedeco.backends.server import Failures, ServerLoops
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.redis_connections import RedisConnections, answer_of
 from cachedeco.storage.replies import ReplyParser
+
+logger = logging.getLogger("cachedeco")
 
 T = TypeVar("T")
 
@@ -74,6 +77,7 @@ class SentinelPool(RedisPool):
         self._sentinels = list(sentinels)
         self._ways_to = ways_to
         self._primary: Primary | None = None
+        self._last_address: tuple[str, int] | None = None
 
     def prune(self) -> None:
         """Close connections that were idle for too long, those to the Sentinels too."""
@@ -123,6 +127,15 @@ class SentinelPool(RedisPool):
             primary = before._replace(asked_at=asked_at)
         else:
             self._leave()
+            if self._last_address not in {None, address}:  # the one trace of what the failover has lost
+                logger.warning(
+                    "%s:%d is the primary of the Redis service %s now, after %s:%d. Writes that it has not received "
+                    "are lost, invalidations among them.",
+                    *address,
+                    self._service,
+                    *self._last_address,
+                )
+            self._last_address = address
             primary = Primary(address, *self._ways_to(*address), asked_at)
         self._primary = primary = primary._replace(epoch=primary.loops and primary.loops.epoch)
         return primary

@@ -105,6 +105,27 @@ def test_idle_connection_to_a_former_primary_is_not_used(
         assert 1 == len(client.client_list())
 
 
+def test_failover_is_told(
+    sentinel: Sentinel,
+    private_redis: Redis,
+    redis_server: Redis,
+    advance: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once, in sync and async code together: what it has lost leaves no other trace. The end of an outage is none."""
+    cache = cache_by(address_of(sentinel))
+    for primary in (private_redis, private_redis, redis_server):
+        sentinel.monitor("Judo", primary)
+        cache.get("key")
+        advance(ASK_SECONDS + 0.01)
+        asyncio.run(cache.aget("key"))
+        cache._cache.server_of(None, write=True).pool.clear()
+
+    [told] = [record.getMessage() for record in caplog.records]
+    former, elected = (f"{HOST}:{each.port}" for each in (private_redis, redis_server))
+    assert f"{elected} is the primary of the Redis service Judo now, after {former}. " == told.partition("Writes")[0]
+
+
 def test_sentinel_is_asked_once_a_second(sentinel: Sentinel, private_redis: Redis, advance: Clock) -> None:
     """On a kept connection; all commands within a second believe its answer."""
     sentinel.monitor("Judo", private_redis)
