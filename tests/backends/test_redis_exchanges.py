@@ -17,6 +17,7 @@ from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, ReadPickles
 from cachedeco.storage.direct_access import bytes_in_pickle, pickle_bytes
 from cachedeco.storage.redis_connections import pack
+from tests.support.cases import in_one_test
 
 # By the reply: what it means.
 REPLIES: dict[bytes, Any] = {
@@ -57,7 +58,7 @@ def read(exchange: Exchange[Any], *pieces: bytes) -> tuple[Any, bytes]:
     raise AssertionError(pieces)
 
 
-@pytest.mark.parametrize("reply", REPLIES, ids=range(len(REPLIES)))
+@in_one_test(REPLIES)
 def test_reply_is_read_when_cut_anywhere(reply: bytes) -> None:
     """In two pieces, for each place of the first hundred where one can end; what follows is left."""
     for end in range(1, min(len(reply), 100)):

@@ -20,6 +20,7 @@ from cachedeco.testing import isolated
 from tests.backends.on_loops import connections_of, raw_of
 from tests.backends.redis_caches import WAITS, client_of, opened_at, redis_apart, redis_at, redis_on
 from tests.backends.test_options import CERTIFICATE
+from tests.support.cases import in_one_test
 from tests.support.servers import HOST, Redis, free_port
 
 # What a site may have told Django's RedisCache, and what of it has no meaning here.
@@ -61,8 +62,7 @@ def test_options_of_a_site_that_used_djangos_do_no_harm(redis_server: Redis) -> 
     assert set() == set(OF_A_SITE) & set(OURS)
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
+@in_one_test(
     [
         ({"socket_time": 1}, "no option 'socket_time'; did you mean 'socket_timeout'"),
         ({"sentinel": []}, "no option 'sentinel'; did you mean 'sentinels'"),
@@ -81,8 +81,7 @@ def test_options_of_a_site_that_used_djangos_do_no_harm(redis_server: Redis) -> 
         ({"socket_connect_timeout": 0}, "socket_connect_timeout=0; it takes a number of seconds, more than 0, or None"),
         ({"max_pool_size": "64"}, "max_pool_size='64'; it takes a whole number, or 0 for the default"),
         ({"pool_idle_timeout": -1}, "pool_idle_timeout=-1; it takes a number of seconds, or 0 for no limit"),
-    ],
-    ids=lambda given: str(given) if isinstance(given, str) else next(iter(given)),
+    ]
 )
 def test_option_that_is_none_is_an_error(options: dict[str, Any], expected: str) -> None:
     """With what was meant, before anything is sent."""
@@ -90,12 +89,11 @@ def test_option_that_is_none_is_an_error(options: dict[str, Any], expected: str)
         redis_at("redis://there", **options)
 
 
-@pytest.mark.parametrize(
-    "location",
+@in_one_test(
     [
         *("", [], [""], " ", "redis://there;", "there:6379", "redis://:pass/word@there", "http://there", "unix://"),
         *(None, [None], ["redis://there", None], 6379, b"redis://there", Path("/run/redis.sock")),
-    ],
+    ]
 )
 def test_location_that_is_no_url_is_an_error(location: Any) -> None:
     """It says what one is, and nothing of a password."""

@@ -4,6 +4,7 @@ import pytest
 
 from cachedeco.diagnosis.judging import judge_server
 from cachedeco.diagnosis.servers import ServerReport
+from tests.support.cases import in_one_test
 
 MB = 2**20
 WELL_MEMCACHED = {
@@ -73,8 +74,7 @@ def test_server_that_is_well_needs_no_advice(report: ServerReport, expected: dic
     assert {question: ("well", answer, "") for question, answer in expected.items()} == judged(report)
 
 
-@pytest.mark.parametrize(
-    ("product", "said", "configured", "question", "state", "answer", "advice"),
+@in_one_test(
     [
         ("memcached", {}, {"evictions": "off"}, "Has it memory?", "wrong", "it never evicts", "without -M"),
         ("memcached", {"store_no_memory": "3"}, {}, "Has it memory?", "wrong", "refused 3 writes", "by -m"),
@@ -150,7 +150,7 @@ def test_server_that_is_well_needs_no_advice(report: ServerReport, expected: dic
             "full 1 times",
             "maxclients",
         ),
-    ],
+    ]
 )
 def test_trouble_of_a_server_is_told_with_advice(  # noqa: PLR0913, PLR0917 -- columns of a table
     product: str, said: dict[str, str], configured: dict[str, str], question: str, state: str, answer: str, advice: str

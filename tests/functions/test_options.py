@@ -16,6 +16,7 @@ from cachedeco.functions.options import OPTIONS, complete
 from tests.conftest import UseCaches
 from tests.models import Club
 from tests.support.backends import Commands
+from tests.support.cases import in_one_test
 from tests.support.sides import Side, both
 from tests.support.stored import bare, stored
 
@@ -347,8 +348,7 @@ def test_option_of_a_wrong_type_is_refused(options: dict[str, Any], message: str
         cached_query(**options)(double if nested else outside)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
+@in_one_test(
     [
         ({"stale_while_revalidate": -1}, r"stale_while_revalidate for .* is -1; it takes 0 or more seconds\."),
         ({"stale_while_revalidate": float("inf")}, "stale_while_revalidate for .* is inf"),
@@ -364,8 +364,7 @@ def test_option_of_a_wrong_type_is_refused(options: dict[str, Any], message: str
         ({"early": float("nan")}, "early for .* is nan"),
         ({"early": float("inf")}, "early for .* is inf"),
         ({"early": 10**400}, "early for .* is <int of 1329 bits>"),
-    ],
-    ids=lambda value: " ".join(map(str, *value.items()))[:20] if isinstance(value, dict) else "",
+    ]
 )
 def test_number_out_of_bounds_is_refused(options: dict[str, Any], message: str) -> None:
     """A number that can't be meant is an error when the function is decorated: it says what the bounds are."""
@@ -447,8 +446,7 @@ def test_misspelt_option_is_refused_with_the_nearest_name() -> None:
         cached_query_many(over="ids", namespaces=3)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize(
-    ("name", "ours"),
+@in_one_test(
     [
         ("prefix", "name="),
         ("extra", "vary= for a callable, and version= for a constant"),
@@ -469,7 +467,7 @@ def test_misspelt_option_is_refused_with_the_nearest_name() -> None:
         ("cache_key", "key="),
         ("lock_timeout", "wait="),
         ("maxsize", "a limit of the cache itself"),
-    ],
+    ]
 )
 def test_option_of_another_library_is_answered_with_what_the_migration_page_says(name: str, ours: str) -> None:
     """Each option of django-cache-memoize and cacheops that we lack, also where it is always so here."""

@@ -19,6 +19,7 @@ from cachedeco.runtime import state
 from cachedeco.runtime.state import RESETS, Reset
 from tests.house.modules import PATHS, tree_of
 from tests.house.state import STATE
+from tests.support.cases import in_one_test
 from tests.support.threads import PATIENCE_SECONDS
 
 # What can't change, or is kept by others: Python's logging keeps loggers.
@@ -152,7 +153,7 @@ def test_each_lock_is_renewed_in_a_child() -> None:
     assert [] == [place for place in locks if locks[place] is renewed[place]]
 
 
-@pytest.mark.parametrize("reset", [each for each in RESETS if each.module in PATHS], ids=lambda each: each[:2])
+@in_one_test([each for each in RESETS if each.module in PATHS])
 def test_resets_fit_the_state(reset: Reset) -> None:
     """What a reset calls or replaces is there, and of the kind that it makes."""
     found = attrgetter(reset.path)(import_module(f"cachedeco.{reset.module}"))

@@ -3,6 +3,7 @@
 import pytest
 
 from cachedeco.invalidation.row_statements import LONGEST_REMEMBERED, UNKNOWN, RowStatement, row_statement_of
+from tests.support.cases import in_one_test
 
 READ = {
     'INSERT INTO "t" ("a", "b") VALUES (%s, %s), (%s, %s) RETURNING "t"."id"': RowStatement(
@@ -35,8 +36,7 @@ def test_form_of_django_is_read(sql: str, expected: RowStatement) -> None:
     assert expected == row_statement_of(sql)
 
 
-@pytest.mark.parametrize(
-    "sql",
+@in_one_test(
     [
         'SELECT "t"."a" FROM "t"',
         'INSERT INTO "t" ("a") SELECT "b" FROM "u"',
@@ -63,7 +63,7 @@ def test_form_of_django_is_read(sql: str, expected: RowStatement) -> None:
         'DELETE FROM "t" WHERE "t"."id" = %s -- all',
         'DELETE FROM "t" WHERE "t"."id" = %(pk)s',
         'DELETE FROM "t" WHERE "t"."id" = \'%s\'',
-    ],
+    ]
 )
 def test_other_text_is_not_read(sql: str) -> None:
     """A text that is not known from end to end may write any row."""

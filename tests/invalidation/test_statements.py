@@ -13,6 +13,7 @@ from psycopg import sql as psycopg_sql
 
 from cachedeco.invalidation import sql_tokens
 from cachedeco.invalidation.statements import EVERYTHING, PLACES, Parser, Statement
+from tests.support.cases import in_one_test
 
 NAMES = ["shop_shop", "shop_item", "order", "group", "Shop_UPPER", 'my"."tab', "café", "name", "old table", "quick"]
 STAND_INS = {"shop_itemview": ["shop_item", "shop_shop"], "archive": ["shop_shop"]}
@@ -128,7 +129,7 @@ READS = [
 ]
 
 
-@pytest.mark.parametrize(("sql", "expected"), READS)
+@in_one_test(READS)
 def test_read_names_the_tables_in_position(sql: str, expected: set[str]) -> None:
     """A read writes nothing, and reads the tables that stand where tables stand, and no others."""
     found = statement_of(sql)
@@ -253,7 +254,7 @@ WRITES = [
 ]
 
 
-@pytest.mark.parametrize(("sql", "writes", "reads"), WRITES)
+@in_one_test(WRITES)
 def test_write_names_its_target(sql: str, writes: set[str], reads: set[str]) -> None:
     """A write names the table that it writes; all tables that it names if its form is not known."""
     found = statement_of(sql)
@@ -264,8 +265,7 @@ def test_write_names_its_target(sql: str, writes: set[str], reads: set[str]) -> 
     assert not found.everything or sql.startswith(("#", "/*!"))
 
 
-@pytest.mark.parametrize(
-    "sql",
+@in_one_test(
     [
         "CALL unknown('shop_shop')",
         "CALL",
@@ -305,8 +305,7 @@ def test_statement_that_names_no_known_table_concerns_every_table(sql: str) -> N
     assert statement_of(sql).everything
 
 
-@pytest.mark.parametrize(
-    "sql",
+@in_one_test(
     [
         "CREATE TABLE elsewhere (id int)",
         "CREATE INDEX i ON elsewhere (a)",
@@ -349,8 +348,7 @@ def test_what_concerns_other_tables_writes_nothing(sql: str) -> None:
     assert (set(), False) == (found.writes, found.everything)
 
 
-@pytest.mark.parametrize(
-    ("sql", "expected"),
+@in_one_test(
     [
         ("SELECT * FROM some_view", {"some_view"}),
         ('SELECT * FROM "Public"."Some_View" v', {"public.some_view"}),
@@ -410,8 +408,7 @@ def test_names_of_no_known_table_are_unknown(sql: str, expected: set[str]) -> No
     assert not found.everything
 
 
-@pytest.mark.parametrize(
-    ("sql", "expected"),
+@in_one_test(
     [
         ("INSERT INTO some_view (a) VALUES (1)", {"some_view"}),
         ('UPDATE "Public"."Some_View" SET a = 1', {"public.some_view"}),
@@ -455,8 +452,7 @@ def test_names_of_no_known_table_that_are_written_are_named(sql: str, expected: 
     assert expected == statement_of(sql).elsewhere
 
 
-@pytest.mark.parametrize(
-    ("sql", "defines", "redefined"),
+@in_one_test(
     [
         ("CREATE VIEW some_view AS SELECT 1", True, set()),
         ("ALTER TABLE shop_shop ADD COLUMN a int", True, set()),
@@ -475,8 +471,7 @@ def test_names_that_are_defined_and_then_written_are_named(sql: str, defines: bo
     assert (defines, redefined) == (found.defines, found.redefined)
 
 
-@pytest.mark.parametrize(
-    ("sql", "expected"),
+@in_one_test(
     [
         ('UPDATE "shop_shop" SET "last_login" = %s WHERE "shop_shop"."id" = %s', {"last_login"}),
         ('UPDATE "shop_shop" SET "a" = "shop_shop"."b", "C" = f(x, y), d = CASE WHEN e THEN 1 END', {"a", "c", "d"}),
@@ -494,8 +489,7 @@ def test_columns_are_those_of_a_plain_update(sql: str, expected: set[str] | None
     assert expected == statement_of(sql).columns
 
 
-@pytest.mark.parametrize(
-    ("sql", "verb", "cascades"),
+@in_one_test(
     [
         ("SELECT 1", "select", ""),
         ("WITH x AS (SELECT 1) SELECT * FROM x", "select", ""),
@@ -579,8 +573,7 @@ def value(what: object, format_spec: str = "") -> Interpolation:
 UPDATE = "UPDATE shop_shop SET a = 1"
 
 
-@pytest.mark.parametrize(
-    "sql",
+@in_one_test(
     [
         Text(UPDATE),
         UPDATE.encode(),
@@ -593,7 +586,6 @@ UPDATE = "UPDATE shop_shop SET a = 1"
         Template(("UPDATE ", value(psycopg_sql.Identifier("shop_shop"), "i"), " SET a = ", value("x", "l"))),
         Template(("UPDATE shop_shop SET ", value(Template(("a = ", value("it's DELETE"))), "q"))),
     ],
-    ids=lambda sql: type(sql).__name__,
 )
 def test_what_a_driver_takes_is_read(sql: object) -> None:
     """Texts, bytes, psycopg's SQL and templates are read alike."""

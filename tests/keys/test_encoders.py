@@ -21,6 +21,7 @@ from django.utils.safestring import mark_safe
 
 from cachedeco.keys.encoders import encode
 from tests.models import Club
+from tests.support.cases import in_one_test
 
 T = TypeVar("T")
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
@@ -123,8 +124,7 @@ class Size(NamedTuple):
 Extent = namedtuple("Extent", "x y")  # noqa: PYI024  the older way to write one
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
+@in_one_test(
     [
         (7, "7"),
         (-7, "-7"),
@@ -155,8 +155,7 @@ Extent = namedtuple("Extent", "x y")  # noqa: PYI024  the older way to write one
         (pathlib.PureWindowsPath("a"), "pathlib.PureWindowsPath(1'a)"),
         (pathlib.Path, "class:pathlib.Path()"),
         (zoneinfo.ZoneInfo("UTC"), "zoneinfo.ZoneInfo(3'UTC)"),
-    ],
-    ids=repr,
+    ]
 )
 def test_encode_common_values_are_readable(value: object, text: str) -> None:
     """What most keys are made of can be read by a developer who looks into the cache."""
@@ -244,7 +243,7 @@ LOOKALIKES: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("values", LOOKALIKES.values(), ids=LOOKALIKES)
+@in_one_test(LOOKALIKES.values())
 def test_encode_lookalikes_all_differ(values: list[object]) -> None:
     """No two arguments that could give different results have one text, however alike they are."""
     texts = [encode(value) for value in values]
@@ -252,8 +251,7 @@ def test_encode_lookalikes_all_differ(values: list[object]) -> None:
     assert len(texts) == len(set(texts)), texts
 
 
-@pytest.mark.parametrize(
-    ("left", "right"),
+@in_one_test(
     [
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
         ({1: "a", "1": "b", None: "c"}, {None: "c", "1": "b", 1: "a"}),
@@ -271,8 +269,7 @@ def test_encode_lookalikes_all_differ(values: list[object]) -> None:
         (zoneinfo.ZoneInfo.no_cache("Europe/Berlin"), BERLIN),
         (pathlib.Path("a//b/"), pathlib.Path("a/b")),
         (10**40, int("1" + 40 * "0")),
-    ],
-    ids=lambda value: type(value).__name__,
+    ]
 )
 def test_encode_equal_values_have_one_text(left: object, right: object) -> None:
     """What is one argument has one text, in any order, and made in any way."""

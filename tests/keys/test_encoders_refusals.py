@@ -33,6 +33,7 @@ from cachedeco.keys import encoders
 from cachedeco.keys.encoders import encode
 from cachedeco.keys.refusals import KeyTypeError
 from tests.models import Club, ClubClass, UuidThing
+from tests.support.cases import in_one_test
 
 
 def len_of(ids: list[int]) -> dict[int, int]:
@@ -132,8 +133,7 @@ class Described:
         return "described"
 
 
-@pytest.mark.parametrize(
-    ("value", "remedy"),
+@in_one_test(
     [
         (Money(1, "EUR"), "register_key_type()"),
         (Money(1, "EUR"), "__cache_key__"),
@@ -186,8 +186,7 @@ class Described:
         (functools.partial(print), "pass key=, or name it in ignore= if it changes nothing"),
         (dt.datetime(2026, 11, 22, tzinfo=Zone()), "zoneinfo.ZoneInfo or datetime.timezone"),
         (dt.time(1, tzinfo=Zone()), "zoneinfo.ZoneInfo or datetime.timezone"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+    ]
 )
 def test_encode_what_cannot_be_right_is_refused_with_a_remedy(value: object, remedy: str) -> None:
     """A value whose text could be another's, or another's tomorrow, is an error that says what to do."""

@@ -11,13 +11,13 @@ from django.core.management import CommandError
 from cachedeco.management.arguments import call_of, find_row, parse_arguments, parse_value
 from tests.models import Club, UuidThing
 from tests.support import catalogue
+from tests.support.cases import in_one_test
 from tests.support.catalogue import Shop
 
 UNIQUE = UUID("12345678123456781234567812345678")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
+@in_one_test(
     [
         ("7", 7),
         ("-7", -7),
@@ -46,8 +46,7 @@ UNIQUE = UUID("12345678123456781234567812345678")
         ("a=b", "a=b"),
         ("", ""),
         ("[" * 10_000, "[" * 10_000),
-    ],
-    ids=lambda each: repr(each)[:20],
+    ]
 )
 def test_value_is_json_or_python_or_text(text: str, expected: object) -> None:
     """What is none of the first two is a text as it stands."""

@@ -12,6 +12,7 @@ from cachedeco.runtime import conf
 from cachedeco.runtime.conf import Settings
 from cachedeco.runtime.validation import UNSET
 from tests.support.backends import Commands
+from tests.support.cases import in_one_test
 
 ModeName = Literal["on", "bypass", "off"]
 tenant = "one"
@@ -53,8 +54,7 @@ def test_settings_have_their_defaults() -> None:
     assert [expected] * 2 == [empty, conf.settings()]
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
+@in_one_test(
     [
         ("MODE", "off", "off"),
         ("MODE", "bypass", "bypass"),
@@ -94,7 +94,7 @@ def test_settings_have_their_defaults() -> None:
         ("LOG_ARGUMENTS", True, True),
         ("REFRESH", "caller", "caller"),
         ("REFRESH", "thread", "thread"),
-    ],
+    ]
 )
 def test_setting_is_read(name: str, value: object, expected: object) -> None:
     """Each setting takes what it says, and is given in one form."""
@@ -104,8 +104,7 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
     assert expected == found
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
+@in_one_test(
     [
         ("MODE", "of", "the mode is 'of'; it takes one of 'on', 'bypass', 'off'"),
         ("MODE", None, "the mode is None"),
@@ -174,8 +173,8 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("time_out", "on", "CACHEDECO has no setting 'time_out'; did you mean 'TIMEOUT'?"),
         ("ENABLED", False, "CACHEDECO has no setting 'ENABLED'; to switch the cache off it is 'MODE': 'off'."),
         (7, "on", "CACHEDECO has no setting 7; it takes MODE, ALIASES, "),
-    ],
-)  # fmt: skip
+    ]
+)
 def test_setting_at_fault_is_named(name: Any, value: object, message: str) -> None:
     """A fault is ImproperlyConfigured, says what was given and what is taken, and is raised again at each use."""
     with override_settings(CACHEDECO={name: value}):

@@ -1,12 +1,10 @@
 """Numbers are shown with their units."""
 
-import pytest
-
 from cachedeco.runtime.units import duration, share, size
+from tests.support.cases import in_one_test
 
 
-@pytest.mark.parametrize(
-    ("shown", "expected"),
+@in_one_test(
     [
         (size(0), "0 bytes"),
         (size(1023), "1023 bytes"),
@@ -23,7 +21,7 @@ from cachedeco.runtime.units import duration, share, size
         (share(0.5), "50 %"),
         (share(0.012), "1.2 %"),
         (share(0), "0 %"),
-    ],
+    ]
 )
 def test_number_has_two_digits_and_a_unit(shown: str, expected: str) -> None:
     """The largest unit that is not above it."""

@@ -21,6 +21,7 @@ from cachedeco.backends.memcached_pool import MemcachedConnection
 from cachedeco.storage import memcached_replies
 from cachedeco.storage.memcached_replies import Stored, check_end, cut_hits, parse_values, receive
 from cachedeco.storage.replies import UNDECODABLE
+from tests.support.cases import in_one_test
 
 NAMES = [b"a", b"bb", b"%c", b"d|"]
 VALUES = {b"a": b"v" * 684, b"bb": b"t" * 16, b"%c": b"\r\nEND\r\n", b"d|": b""}
@@ -263,8 +264,7 @@ def test_large_value_is_read_no_further_than_it_goes() -> None:
     assert [65536, 2**20, 2**20, len(reply) - 65536 - 2 * 2**20] == asked
 
 
-@pytest.mark.parametrize(
-    ("reply", "error"),
+@in_one_test(
     [
         (b"ERROR\r\n", MemcacheClientError),
         (b"ERROR Too many open connections\r\n", MemcacheUnexpectedCloseError),
@@ -279,7 +279,7 @@ def test_large_value_is_read_no_further_than_it_goes() -> None:
         (b"", MemcacheUnexpectedCloseError),
         (b"VALUE a 0 10\r\nx", MemcacheUnexpectedCloseError),
         (b"VALUE a 0 1\r\nx\r\nEN", MemcacheUnexpectedCloseError),
-    ],
+    ]
 )
 def test_what_is_no_reply_raises(reply: bytes, error: type[Exception]) -> None:
     """An error of the server, another command's reply, bytes behind the end, or a connection that is closed."""

@@ -14,6 +14,7 @@ from cachedeco.testing import capture_events
 from tests.storage.failing.calls import HIT, double, sent
 from tests.storage.failing.clocks import Clock
 from tests.support.backends import Commands
+from tests.support.cases import in_one_test
 from tests.support.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
@@ -58,14 +59,12 @@ def name_of(error: object) -> str:
     return f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}"
 
 
-@pytest.mark.parametrize(
-    ("error", "reading", "expected"),
+@in_one_test(
     [
         *[(error, reading, True) for error in OUTAGES for reading in (True, False)],
         *[(error, reading, False) for error in OTHERS for reading in (True, False)],
         *[(error, reading, reading) for error in REFUSALS for reading in (True, False)],
-    ],
-    ids=lambda value: str(value) if isinstance(value, bool) else name_of(value),
+    ]
 )
 def test_class_of_the_exception_says_whether_the_server_is_out(
     error: Exception,
