@@ -127,8 +127,8 @@ class SentinelPool(RedisPool):
             primary = before._replace(asked_at=asked_at)
         else:
             self._leave()
-            if self._last_address is not None and self._last_address != address:  # the one trace of what the failover has lost
-                logger.warning(
+            if self._last_address is not None and self._last_address != address:
+                logger.warning(  # the one trace of what the failover has lost
                     "%s:%d is the primary of the Redis service %s now, after %s:%d. Writes that it has not received "
                     "are lost, invalidations among them.",
                     *address,
