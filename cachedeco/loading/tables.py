@@ -17,8 +17,9 @@ from cachedeco.tracking.reads import TableReads
 
 TOO_MANY: Final = f"its function reads more than {MOST_TABLES} tables: name models in depends_on= instead of AUTO"
 NOTHING_READ: Final = (
-    "Under AUTO it has read no table, so that nothing invalidates it: say depends_on=() if its value may be old for "
-    "its timeout, or name what it depends on"
+    "Under AUTO it has read no table so far, so that nothing invalidates its value. If it needed no query, as for an "
+    "empty list, all is well. Else say depends_on=() if its value may be old for its timeout, or name what it depends "
+    "on"
 )
 
 
