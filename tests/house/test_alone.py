@@ -29,9 +29,10 @@ import django
 from django.conf import settings
 settings.configure(INSTALLED_APPS={apps!r})
 django.setup()
-for name in {names!r}:
-    import_module(name)
-print(*sorted({{name.split(".")[1] for name in sys.modules if name.startswith("cachedeco.")}}))
+for package, names in {names!r}.items():
+    for name in names:
+        import_module(name)
+    print(package, *sorted({{name.split(".")[1] for name in sys.modules if name.startswith("cachedeco.")}}))
 """
 
 
@@ -44,14 +45,13 @@ def modules_of(package: str) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("package", [each for each in (*PACKAGES, *DOORS, *MODULES) if any(PACKAGE.glob(f"{each}*"))])
-def test_package_is_imported_without_those_above_it(package: str) -> None:
-    """In a fresh interpreter every module of a package loads its own package and those below, and no door."""
-    installed = APPS.get(package, [])
-    below = PACKAGES[: PACKAGES.index(package)] if package in PACKAGES else PACKAGES
+def loaded_by(*packages: str) -> dict[str, set[str]]:
+    """Import packages in this order in a fresh interpreter; return which of ours are loaded after each."""
+    installed = [app for package in packages for app in APPS.get(package, [])]
+    names = {package: list(modules_of(package)) for package in packages}
 
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTS.format(apps=installed, names=list(modules_of(package)))],
+        [sys.executable, "-c", IMPORTS.format(apps=installed, names=names)],
         capture_output=True,
         text=True,
         check=False,
@@ -60,7 +60,23 @@ def test_package_is_imported_without_those_above_it(package: str) -> None:
     )
 
     assert "" == done.stderr
-    assert [] == [each for each in done.stdout.split() if each not in {OWN, package, *below}]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {package: {*loaded} - {OWN} for package, *loaded in lines}
+
+
+def test_packages_of_the_core_are_imported_without_those_above_them() -> None:
+    """From the ground up, every module of a package loads its own package and those below, and no door."""
+    loaded = loaded_by(*PACKAGES)
+
+    assert {package: {*PACKAGES[: place + 1]} for place, package in enumerate(PACKAGES)} == loaded
+
+
+@pytest.mark.parametrize("door", [each for each in (*DOORS, *MODULES) if any(PACKAGE.glob(f"{each}*"))])
+def test_door_is_imported_without_the_others(door: str) -> None:
+    """In a fresh interpreter every module of a door loads the door and the core, and no other door."""
+    [loaded] = loaded_by(door).values()
+
+    assert set() == loaded - {door, *PACKAGES}
 
 
 def test_app_is_ready_without_doors(monkeypatch: pytest.MonkeyPatch) -> None:
