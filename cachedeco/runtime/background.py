@@ -280,7 +280,9 @@ def _forget_task(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None
 
 
 def begin_anew() -> None:
-    """Create an empty queue in a forked child, which does not have its parent's threads."""
+    """Forget the threads in a forked child, which does not have its parent's, and begin with an empty queue."""
     global _pool, _task_thread
     _pool, _task_thread = None, None
     _futures.clear()
+    # asgiref's thread for sync code is one of the parent, too: a call that needs it would wait for ever.
+    SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)

@@ -125,6 +125,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName("asgiref.sync:AsyncToSync", "executors", ("loading.effects", "runtime.background")),
         PrivateName("asgiref.sync:AsyncToSync", "loop_thread_executors", ("runtime.background",)),
         PrivateName("asgiref.sync:SyncToAsync", "context_to_thread_executor", ("runtime.background",)),
+        PrivateName("asgiref.sync:SyncToAsync", "single_thread_executor", ("runtime.background",)),
         PrivateName("asgiref.sync:SyncToAsync", "thread_sensitive_context", ("runtime.background",)),
         PrivateName("django.db:connections._connections", "_storage", _TRANSACTIONS),
     ),

@@ -11,7 +11,7 @@ from tests.support.sources import Source, sync_reader
 from tests.support.threads import started
 
 PROGRAM = """
-import os, signal, threading, warnings
+import asyncio, os, signal, threading, warnings
 import django
 django.setup()
 from django.core.cache import caches
@@ -35,6 +35,10 @@ def value():
         go_on.wait(600)
     return f"value {inner()}"
 
+@cached_query
+async def later(number):
+    return number
+
 def forked(work):
     child = os.fork()
     if child == 0:
@@ -51,11 +55,13 @@ def in_child():
     assert not flights._flights
     assert all([background.submit(done.set) for _ in range(background.LONGEST_QUEUE)])
     assert done.wait(60)
+    assert 2 == asyncio.run(later(2))
     return 0
 
 def in_child_of_leader():
     return 0 if not flights._flights and nested_names._lock.acquire(blocking=False) else 1
 
+asyncio.run(later(1))  # it begins asgiref's thread for sync code
 leader = threading.Thread(target=value)
 leader.start()
 in_computation.wait(60)
