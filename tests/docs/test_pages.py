@@ -40,6 +40,7 @@ from cachedeco.runtime.validation import REFRESHERS, UNSET
 from cachedeco.testing import isolated
 from tests.models import Club, ClubClass
 from tests.support import ROOT
+from tests.support.cases import in_one_test
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
@@ -150,7 +151,7 @@ def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.parse(vars(module).get("CACHEDECO", {}))
 
 
-@every_page
+@in_one_test(PAGES)
 def test_page_has_no_code_that_is_not_run(page: Path) -> None:
     """Every fence is of a kind that is run, or shows a terminal or a diagram; every comment is run."""
     text = page.read_text()
