@@ -105,6 +105,9 @@ def _connections(subject: str, report: ServerReport, names: tuple[str, str, str]
 
 def _role(subject: str, report: ServerReport) -> Finding:
     question = "Is it the primary?"
+    if report.facts.get("redis_mode") == "sentinel":
+        advice = "Name its service in LOCATION, and the Sentinels in OPTIONS, as 'sentinels', with our Redis backend."
+        return Finding(subject, question, "wrong", "no, it is a Sentinel, which stores nothing", advice)
     if report.facts.get("cluster_enabled") == "1":
         return Finding(subject, question, "wrong", "it is a node of a cluster, which has a part of the keys", CLUSTERED)
     if report.facts.get("role") == "slave":

@@ -36,6 +36,8 @@ HIDDEN: Final = "***"
 _SECRET: Final = re.compile("cookie|session|csrf|credential|pwd|bearer", re.IGNORECASE)
 # Words that Django's pattern finds "auth", "key", "pass" and "api" in.
 _ORDINARY: Final = re.compile("author(?!i)|authenticationerror|keyword|passenger|capital", re.IGNORECASE)
+# Behind it Redis repeats what a command that it does not know was to store, as a Sentinel knows no SET.
+_QUOTED: Final = ", with args beginning with:"
 # Each in one pass, also over a long text in which no "@" and no "=" comes.
 _URL: Final = re.compile(r"://[^\s'\"]+")
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)(=[^&\s'\"]*)?")
@@ -115,6 +117,7 @@ def text_of_error(error: BaseException, key: str = "", shown: str = "") -> str:
     except Exception as failure:  # noqa: BLE001 -- a class of the project
         pass_interrupt(failure)
         return ""
+    text, _, _ = text.partition(_QUOTED)
     if key:
         text = text.replace(key, shown)
     return mask_credentials(" ".join(text[:_LONGEST_ERROR].split()))

@@ -112,6 +112,7 @@ def test_server_that_is_well_needs_no_advice(report: ServerReport, expected: dic
             "refuses writes, invalidations among them",
         ),
         ("Redis", {"evicted_keys": "12"}, {}, "Does it keep what it is given?", "notice", "12 keys", "maxmemory"),
+        ("Redis", {"redis_mode": "sentinel"}, {}, "Is it the primary?", "wrong", "a Sentinel", "service"),
         ("Redis", {"cluster_enabled": "1"}, {}, "Is it the primary?", "wrong", "node of a cluster", "proxy"),
         (
             "Redis",

@@ -471,6 +471,13 @@ def test_location_has_no_password(location: str, expected: str) -> None:
     assert expected == mask_credentials(location)
 
 
+def test_error_has_no_value() -> None:
+    """A Redis that does not know a command repeats what the command was to store."""
+    error = OSError(f"unknown command 'SET', with args beginning with: 'key' '{MARKER}' 'EX' ")
+
+    assert "OSError: unknown command 'SET'" == shorten_error(error)
+
+
 def test_error_has_no_password() -> None:
     """Of a client that says the URL which it can't use."""
     long = f"redis://:{'hunter2' * 40}@h/0"
