@@ -451,9 +451,9 @@ class AttemptOnLoop(Attempt):
     """One that leaves out what asyncio does in the middle of a task's step, which has no end then."""
 
     @staticmethod
-    def is_point(frame: FrameType, event: str) -> bool:
+    def is_point(frame: FrameType, event: str, argument: object) -> bool:
         """See `Attempt`."""
-        return frame.f_code.co_name != "add_done_callback" and Attempt.is_point(frame, event)
+        return frame.f_code.co_name != "add_done_callback" and Attempt.is_point(frame, event, argument)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

@@ -18,7 +18,7 @@ class AttemptHere(Attempt):
     """An attempt whose points are in this module, and in that of the locks."""
 
     @staticmethod
-    def is_point(frame: FrameType, event: str) -> bool:
+    def is_point(frame: FrameType, event: str, _argument: object) -> bool:
         """See `Attempt`."""
         return event in {"call", "c_return"} and frame.f_code.co_filename in {__file__, locks.__file__}
 

@@ -40,7 +40,7 @@ class WideAttempt(Attempt):
     """An attempt whose points are in Python's threads and executors, too."""
 
     @staticmethod
-    def is_point(frame: FrameType, event: str) -> bool:
+    def is_point(frame: FrameType, event: str, _argument: object) -> bool:
         """See `Attempt`."""
         return event in {"call", "c_return"} and frame.f_code.co_filename.startswith((*WATCHED, *OF_PYTHON))
 

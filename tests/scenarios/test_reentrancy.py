@@ -58,9 +58,9 @@ def use_cache():
     remove_hook(hook)
     assert statistics()
 
-def handle(frame, event, _):
+def handle(frame, event, argument):
     global is_inside
-    if not is_inside and Attempt.is_point(frame, event) and not next(points) % step:
+    if not is_inside and Attempt.is_point(frame, event, argument) and not next(points) % step:
         is_inside = True
         Context().run(use_cache)  # or the computation around it would depend on what the handler calls
         is_inside = False

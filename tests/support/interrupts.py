@@ -5,6 +5,10 @@ Python runs the handlers of signals when a function begins and when a call of a 
 the functions of `sys.setprofile` are called at the same points. A line is no such point: no handler runs between the
 last call of a block and the first line of its `finally`, where a function of `sys.settrace` can raise. Nor is a
 generator or coroutine that begins or goes on: what such a function raises there ends it without its `finally`.
+
+Nor, here, is the call by which `with` takes a lock of C. On Python 3.14 a handler runs there, and leaves any such lock
+taken: those of `LocMemCache` and the clients are not ours to mend (see `cachedeco.runtime.locks`). On others it runs at
+none.
 """
 
 import contextlib
@@ -87,8 +91,8 @@ class Attempt:
     def _note_unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
         self.is_unraisable |= unraisable.exc_type is Expired
 
-    def _on_event(self, frame: FrameType, event: str, _argument: object) -> None:
-        if self.fell or not self.is_point(frame, event):
+    def _on_event(self, frame: FrameType, event: str, argument: object) -> None:
+        if self.fell or not self.is_point(frame, event, argument):
             return
         if self.points == self.point and _is_in_finalizer(frame):
             return  # its exceptions go nowhere; the next point is taken
@@ -98,7 +102,9 @@ class Attempt:
         self.points += 1
 
     @staticmethod
-    def is_point(frame: FrameType, event: str) -> bool:
+    def is_point(frame: FrameType, event: str, argument: object) -> bool:
         """Tell whether a signal may arrive at an event of a profile, in code that is watched."""
+        if event == "c_return" and getattr(argument, "__name__", "") == "__enter__":
+            return False
         kinds = {"c_return"} if frame.f_code.co_flags & GENERATORS else {"call", "c_return"}
         return event in kinds and frame.f_code.co_filename.startswith(WATCHED)
