@@ -12,6 +12,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 from django.apps import apps
 from django.contrib.contenttypes.management import create_contenttypes
+from django.core.cache.backends.base import BaseCache
 from django.core.management import call_command
 from django.db import connections
 from django.db.models.signals import post_migrate
@@ -22,7 +23,7 @@ from cachedeco.loading.advice import Advice
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.testing import isolated
+from cachedeco.storage.connections import isolate
 from tests.support.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
 from tests.support.servers import Memcached, Redis, Server
 from tests.support.steps import Steps
@@ -137,11 +138,28 @@ def private_redis() -> Iterator[Redis]:
         yield server
 
 
+class _Fresh:
+    """An isolation of caches that are new for each test, and need no text before their keys."""
+
+    def plain_cache(self, cache: BaseCache, /) -> BaseCache:
+        """See `Isolation`."""
+        return cache
+
+    def scope_of(self, _cache: BaseCache, /) -> str:
+        """See `Isolation`."""
+        return ""
+
+
 @pytest.fixture
 def isolated_caches() -> Iterator[None]:
-    """Isolate the caches: without that nothing which depends on tables is stored in the block of a test."""
-    with isolated():
-        yield
+    """
+    Isolate the caches: without that nothing which depends on tables is stored in the block of a test.
+
+    Not by the test kit: what uses this is tested where that was deleted, too.
+    """
+    isolate(_Fresh())
+    yield
+    isolate(None)
 
 
 @pytest.fixture
