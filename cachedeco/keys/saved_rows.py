@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -25,6 +26,9 @@ from cachedeco.storage.refusals import path_of
 READ_MARK: Final = "!read:"
 # Without another mark in it, so that a text with many of them takes no time that grows as its square.
 _READ: Final = re.compile(f"{READ_MARK}[^!;]*;")
+
+# Of those that a row holds, for advice: a list may be held by each of its rows.
+MOST_ROWS: Final = 100
 
 Encode = Callable[[object], str]
 
@@ -107,10 +111,11 @@ def names_left_out(row: Model) -> Iterator[str]:
     for each, is_in_key in visited:
         values, chosen = dict(_values_beside(each, _usual_names(each.__class__))), dict(chosen_rows(each))
         yield from (f"{each._meta.label}.{name}" for name in (*values, *chosen) if not is_in_key)
-        prefetched = {name: [*rows] for name, rows in vars(each).get(CACHE, {}).items()}
+        prefetched = {name: [*islice(rows, MOST_ROWS)] for name, rows in vars(each).get(CACHE, {}).items()}
         for name, value in {**values, **each._state.fields_cache, **prefetched}.items():
-            for other in value if type(value) in {list, tuple} else [value]:
-                if isinstance(other, Model) and id(other) not in seen:
+            for other in value[:MOST_ROWS] if type(value) in {list, tuple} else [value]:
+                # Not isinstance(), which works out a lazy object: perhaps by a query.
+                if issubclass(type(other), Model) and id(other) not in seen and len(visited) < MOST_ROWS:
                     seen.add(id(other))
                     visited.append((other, is_in_key and name in chosen))
 

@@ -76,7 +76,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             "django.db.models.base:ModelState",
             "fields_cache",
-            ("storage.comparison", "tracking.reads"),
+            ("keys.saved_rows", "storage.comparison", "tracking.reads"),
         ),
         PrivateName(
             "django.db.models.query:prefetch_related_objects",

@@ -14,7 +14,7 @@ from cachedeco import MISSING, cached_query, cached_query_many
 from cachedeco.keys import saved_rows
 from cachedeco.keys.encoders import encode
 from cachedeco.keys.prefetched import _usual_choice
-from cachedeco.keys.saved_rows import names_left_out
+from cachedeco.keys.saved_rows import MOST_ROWS, names_left_out
 from cachedeco.testing import capture_events
 from tests.models import Club, ClubClass, Member, Trainee
 
@@ -326,3 +326,25 @@ def test_rows_that_hold_each_other_are_visited_once(monkeypatch: pytest.MonkeyPa
     names = list(names_left_out(rows[0]))
 
     assert (["tests.Trainee.all"] * 29, 30) == (names, len(visited))
+
+
+def test_lazy_objects_of_rows_that_a_row_holds_are_not_worked_out() -> None:
+    """The key has none of what these rows have: what such an object asks, as `request.user` does, is the function's."""
+    mentor = Trainee.from_db("default", ["id", "name", "mentor_id"], [1, "Ann", None])
+    mentor.__dict__["viewer"] = SimpleLazyObject(lambda: pytest.fail("it was asked"))
+    row = Trainee.from_db("default", ["id", "name", "mentor_id"], [2, "Bob", 1])
+    row.mentor = mentor
+
+    assert ["tests.Trainee.viewer"] == list(names_left_out(row))
+
+
+def test_rows_that_a_row_holds_are_visited_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row of a long list may hold the list: a loop over these would take the square of its length."""
+    rows = [Trainee.from_db("default", ["id", "name", "mentor_id"], [n, "Ann", None]) for n in range(300)]
+    rows[0].__dict__["_prefetched_objects_cache"] = {"trainees": rows}
+    visited: list[Any] = []
+    monkeypatch.setattr(saved_rows, "chosen_rows", lambda row: visited.append(row) or [])
+
+    names = list(names_left_out(rows[0]))
+
+    assert ([], MOST_ROWS) == (names, len(visited))
