@@ -127,17 +127,17 @@ class SentinelPool(RedisPool):
             primary = before._replace(asked_at=asked_at)
         else:
             self._leave()
-            if self._last_address is not None and self._last_address != address:
-                logger.warning(  # the one trace of what the failover has lost
-                    "%s:%d is the primary of the Redis service %s now, after %s:%d. Writes that it has not received "
-                    "are lost, invalidations among them.",
-                    *address,
-                    self._service,
-                    *self._last_address,
-                )
-            self._last_address = address
             primary = Primary(address, *self._ways_to(*address), asked_at)
         self._primary = primary = primary._replace(epoch=primary.loops and primary.loops.epoch)
+        former, self._last_address = self._last_address, address
+        if former is not None and former != address:
+            logger.warning(  # the one trace of what the failover has lost; last, as a handler may use the cache
+                "%s:%d is the primary of the Redis service %s now, after %s:%d. Writes that it has not received "
+                "are lost, invalidations among them.",
+                *address,
+                self._service,
+                *former,
+            )
         return primary
 
     def _address_of_primary(self) -> tuple[str, int]:

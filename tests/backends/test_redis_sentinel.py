@@ -1,6 +1,7 @@
 """Sentinel: the primary is the one that a Sentinel has named within the last second."""
 
 import asyncio
+import logging
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,6 +125,26 @@ def test_failover_is_told(
     [told] = [record.getMessage() for record in caplog.records]
     former, elected = (f"{HOST}:{each.port}" for each in (private_redis, redis_server))
     assert f"{elected} is the primary of the Redis service Judo now, after {former}. " == told.partition("Writes")[0]
+
+
+def test_failover_is_told_by_handlers_that_use_the_cache(
+    sentinel: Sentinel,
+    private_redis: Redis,
+    redis_server: Redis,
+    advance: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new primary is noted before: a handler that limits its mails by the cache would be called by itself."""
+    cache, told = cache_by(address_of(sentinel)), []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: told.append((record.levelname, cache.get("key"))))
+    monkeypatch.setattr(logging.getLogger("cachedeco"), "handlers", [handler])
+    for primary in (private_redis, redis_server):
+        sentinel.monitor("Judo", primary)
+        cache.get("key")
+        advance(ASK_SECONDS + 0.01)
+
+    assert [("WARNING", None)] == told
 
 
 def test_sentinel_is_asked_once_a_second(sentinel: Sentinel, private_redis: Redis, advance: Clock) -> None:
