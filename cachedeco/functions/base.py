@@ -81,17 +81,12 @@ def refuse_attribute(owner: object, name: str, functions: type | None) -> NoRetu
 
 
 class _Signature:
-    """
-    The signature of a cached function without the arguments that it is bound to: `__wrapped__` includes `self`.
-
-    Where nothing is bound there is none, so that `inspect` goes on to `__wrapped__`: on Python 3.14 help() asks that
-    for annotations as they are written.
-    """
+    """The signature of a cached function without the arguments that it is bound to: `__wrapped__` includes `self`."""
 
     def __get__(self, instance: "CachedFunction[Any, Any] | None", owner: type) -> Signature:
         """Return the signature of the plain function, bound to the same."""
-        if instance is None or not instance._bound_args:
-            raise AttributeError("__signature__")  # noqa: EM101 -- inspect then finds it elsewhere
+        if instance is None:
+            raise AttributeError("__signature__")  # noqa: EM101 -- inspect then finds the signature of the class itself
         return forward_signature(instance.uncached)
 
 

@@ -7,6 +7,7 @@ import doctest
 import functools
 import inspect
 import pydoc
+import re
 import types
 import typing
 import weakref
@@ -183,6 +184,15 @@ def attribute_named(name: str) -> Callable[[Any], object]:
     return lambda asked: getattr(asked, name)
 
 
+def shown(asked: Any) -> str:
+    """
+    Return what help() shows.
+
+    Since Python 3.14 it shows the annotations of a plain function as they are written, and others with their modules.
+    """
+    return re.sub(r"\b(collections\.abc|tests\.models)\.", "", pydoc.render_doc(asked))
+
+
 QUESTIONS: dict[str, Callable[[Any], object]] = {
     **{
         question.__name__: question
@@ -207,7 +217,7 @@ QUESTIONS: dict[str, Callable[[Any], object]] = {
             inspect.getmodule,
             inspect.getsource,
             inspect.getsourcelines,
-            pydoc.render_doc,
+            shown,
             typing.get_type_hints,
             func_accepts_kwargs,
             get_func_args,
@@ -271,7 +281,7 @@ CLASS_QUESTIONS: dict[str, Callable[[Any], object]] = {
     "in the class": lambda cls: [[isinstance(vars(cls)[name], each) for each in TYPES] for name in METHODS],
     "functions": lambda cls: [name for name, _ in inspect.getmembers(cls, inspect.isfunction)],
     "methods": lambda cls: [name for name, _ in inspect.getmembers(cls(), inspect.ismethod)],
-    "help": pydoc.render_doc,
+    "help": shown,
     "mock of the class": lambda cls: mocked_calls(mock.create_autospec(cls)),
     "patched": lambda cls: [*patched_calls(cls)],
     "mock of an instance": lambda cls: mocked_calls(mock.create_autospec(cls, instance=True)),
