@@ -22,8 +22,12 @@ class UnauthenticatedError(MemcacheClientError):
 # Raised by a broken connection, a server that wants a login, or bytes that are no answer: ValueError if a line can't be
 # parsed, LookupError if the answer has the value of a key that the command did not name.
 _BROKEN: Final = (
-    *(OSError, MemcacheUnexpectedCloseError, UnauthenticatedError),
-    *(MemcacheUnknownError, ValueError, LookupError),
+    OSError,
+    MemcacheUnexpectedCloseError,
+    UnauthenticatedError,
+    MemcacheUnknownError,
+    ValueError,
+    LookupError,
 )
 # Both took time: waiting for an answer, and for the name server.
 _WAITED: Final = (TimeoutError, gaierror)
