@@ -137,11 +137,11 @@ def test_failover_is_told_by_handlers_that_use_the_cache(
     """The new primary is noted before: a handler that limits its mails by the cache would be called by itself."""
     cache, told = cache_by(address_of(sentinel)), []
     handler = logging.Handler()
-    monkeypatch.setattr(handler, "emit", lambda record: told.append((record.levelname, cache.get("mails sent"))))
+    monkeypatch.setattr(handler, "emit", lambda record: told.append((record.levelname, cache.get("sent_mails"))))
     monkeypatch.setattr(logging.getLogger("cachedeco"), "handlers", [handler])
     for primary in (private_redis, redis_server):
         sentinel.monitor("Judo", primary)
-        cache.get("mails sent")
+        cache.get("sent_mails")
         advance(ASK_SECONDS + 0.01)
 
     assert [("WARNING", None)] == told
