@@ -95,14 +95,13 @@ def _policy_of(
 ) -> CachePolicy:
     """Return the policy of a function; *declared* are the tables that it depends on without AUTO."""
     timeout, lifetime = _timeouts(options, settings, store)
-    cache_if = options["cache_if"]
     return CachePolicy(
         function=plan.keyed.name,
         store=store,
         codec=EntryCodec(store, build_serializer(options["serializer"], settings.SIGNING_KEYS)),
         using=options["using"],
         timeout=timeout,
-        cache_if=lambda value: value is ABSENT or cache_if(value),  # no id of which there is no value is refused
+        cache_if=options["cache_if"],
         cache_exceptions={kind: seconds_of(timeout) for kind, timeout in options["cache_exceptions"].items()},
         lifetime=lifetime,
         stale_while_revalidate=span_of(options["stale_while_revalidate"], what="stale_while_revalidate"),
@@ -114,7 +113,7 @@ def _policy_of(
         refresh=settings.REFRESH,
         declared=declared,
         tables=_known_tables(plan, options, settings, store, declared),
-        asks_thread=callable(options["timeout"]) or cache_if is not always or _queries_on_loops(),
+        asks_thread=callable(options["timeout"]) or options["cache_if"] is not always or _queries_on_loops(),
         audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
     )
 

@@ -23,7 +23,7 @@ class CachePolicy:
     codec: EntryCodec
     using: str
     timeout: Callable[[Any], float | None]  #: takes the value; None for ever, 0 to not store
-    cache_if: Callable[[Any], object]
+    cache_if: Callable[[Any], object]  #: takes the value; it is not asked of an id that is absent
     cache_exceptions: Mapping[type[Exception], float | None]  #: how long an exception is remembered, None for ever
     lifetime: float  #: how long a call's own token lives
     stale_while_revalidate: float  #: how long past its timeout an entry may be served while one caller refreshes it

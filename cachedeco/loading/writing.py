@@ -22,7 +22,7 @@ from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.runtime.reprs import repr_of, shorten_error
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.storage.refusals import has_csrf_token
-from cachedeco.storage.serializers import Raised
+from cachedeco.storage.serializers import ABSENT, Raised
 from cachedeco.storage.store import Item
 from cachedeco.storage.writers import Acknowledged
 from cachedeco.tracking import nested_names
@@ -119,7 +119,7 @@ def _decide(policy: CachePolicy, value: object, reraised: Reraised) -> tuple[str
         return "", policy.timeout_of_error(value.error), None
     option = "cache_if"
     try:
-        problem = "" if policy.cache_if(value) else NOT_WANTED
+        problem = "" if value is ABSENT or policy.cache_if(value) else NOT_WANTED
         option = "timeout"
         timeout = policy.timeout(value)
     except Exception as failure:  # noqa: BLE001 -- as in `prepare()`
